@@ -1,0 +1,34 @@
+"""The array rule: arithmetic on vectors is written once, against the array API standard."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from array_api_compat import array_namespace, is_numpy_array
+
+Array: TypeAlias = Any
+"""An array of any library that follows the array API standard: NumPy on the server, torch tensors on a device."""
+
+__all__ = ["Array", "column_chunks", "namespace", "to_numpy"]
+
+_CHUNK_ENTRIES = 1 << 16
+
+
+def namespace(*arrays: Array) -> Any:
+    """The array API namespace that all of `arrays` belong to."""
+    return array_namespace(*arrays)
+
+
+def to_numpy(array: Array) -> np.ndarray[Any, Any]:
+    """The same values as a NumPy array; free of copies where the array already lies in host memory."""
+    if is_numpy_array(array):
+        return array
+    if hasattr(array, "detach"):
+        array = array.detach().cpu()
+    return np.asarray(array)
+
+
+def column_chunks(size: int, entries: int = _CHUNK_ENTRIES) -> list[slice]:
+    """Slices that cut `size` columns into runs which stay in the processor's cache."""
+    return [slice(start, min(start + entries, size)) for start in range(0, size, entries)]

@@ -1,0 +1,111 @@
+"""What a learner is: a frozen description of a model, and the trainer it builds on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from comity.core.arrays import Array
+from comity.core.layout import Layout
+from comity.core.seeds import Seed
+from comity.data.examples import Examples
+from comity.learners.metrics import Metric
+from comity.learners.plan import Correction, LocalPlan
+
+Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where a trainer computes: a device (`"cpu"`, `"cuda:1"`, `"mps"`), a compute precision, and host threads."""
+
+    device: str = "cpu"
+    precision: Precision = "float32"
+    threads: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """One round's local training for a batch of K parties.
+
+    `weights` is `[D]` (all start from it) or `[K, D]`; `local` is `[K, L]`, the part of the model that stays at the
+    party; `examples`, `seeds` and `budgets` have one entry a party. `budgets` are shares of the planned work, in (0,
+    1].
+    """
+
+    weights: Array
+    examples: Sequence[Examples]
+    plan: LocalPlan
+    seeds: Sequence[Seed]
+    round: int = 0
+    local: Array | None = None
+    correction: Correction = Correction()
+    budgets: Sequence[float] = ()
+
+    def budget(self, index: int) -> float:
+        return self.budgets[index] if self.budgets else 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What local training gives for a batch of K parties.
+
+    `weights` is `[K, D]`, `local` `[K, L]` or None; `steps`, `examples` and `lr` are `[K, 1]` columns, so that they
+    broadcast against vectors; `statistics` maps a metric's name to its additive statistics `[K, S]` (`"loss"` is
+    `[sum over examples, examples]`).
+    """
+
+    weights: Array
+    steps: Array
+    examples: Array
+    statistics: Mapping[str, Array]
+    local: Array | None = None
+
+
+class Trainer(Protocol):
+    """A model built on a device. It is not shared between threads, and one call leaves nothing behind for the next."""
+
+    layout: Layout
+
+    def train(self, work: Work) -> Trained: ...
+
+    def evaluate(
+        self, weights: Array, local: Array | None, examples: Sequence[Examples]
+    ) -> Mapping[str, NDArray[np.float64]]:
+        """Additive statistics `[K, S]` of every metric, `"loss"` among them; `weights` is `[D]` or `[K, D]`."""
+        ...
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A learner: what is trained. Frozen, cheap to make, and free of data and devices."""
+
+    @property
+    def layout(self) -> Layout: ...
+
+    @property
+    def metrics(self) -> Sequence[Metric]: ...
+
+    def init(self, seed: Seed) -> NDArray[np.float32]:
+        """The starting vector `[D]`."""
+        ...
+
+    def init_local(self, seed: Seed) -> NDArray[np.float32]:
+        """The starting vector `[L]` of what stays at a party."""
+        ...
+
+    def export(self, weights: Array) -> Mapping[str, NDArray[np.generic]]:
+        """Every named array of the model, the fixed ones included, for `model.safetensors`."""
+        ...
+
+    def build(self, hardware: Hardware, *, batched: bool = False) -> Trainer:
+        """A trainer; `batched` asks for one that trains K parties at once. Raises `LearnerError` saying why not."""
+        ...
+
+    def batchable(self, plan: LocalPlan) -> str | None:
+        """None when K parties can be trained at once under `plan`; otherwise the reason why not."""
+        ...

@@ -1,0 +1,145 @@
+"""Local plans: how a party trains, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, cos, pi
+from typing import Protocol
+
+from comity.core.arrays import Array
+from comity.core.errors import ConfigError
+
+
+class Schedule(Protocol):
+    """A factor on the learning rate that depends on the round (counted from 0)."""
+
+    def factor(self, round: int) -> float: ...
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same learning rate in every round."""
+
+    def factor(self, round: int) -> float:
+        return 1.0
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """`decay ** round`."""
+
+    decay: float
+
+    def factor(self, round: int) -> float:
+        return float(self.decay**round)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Multiply by `decay` every `every` rounds."""
+
+    every: int
+    decay: float = 0.1
+
+    def factor(self, round: int) -> float:
+        return float(self.decay ** (round // self.every))
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """From 1 down to `floor` along half a cosine over `rounds` rounds, after a linear warm-up.
+
+    Loshchilov and Hutter 2017, arXiv 1608.03983.
+    """
+
+    rounds: int
+    floor: float = 0.0
+    warmup: int = 0
+
+    def factor(self, round: int) -> float:
+        if round < self.warmup:
+            return (round + 1) / self.warmup
+        done = min((round - self.warmup) / max(self.rounds - self.warmup, 1), 1.0)
+        return self.floor + (1 - self.floor) * (1 + cos(pi * done)) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalPlan:
+    """What every local optimizer has in common.
+
+    `lr` is the learning rate, scaled by `schedule` over the rounds. Work is given as `epochs` (passes over the party's
+    examples, the last batch of a pass may be short) or as `steps` (batches, going round the data as often as needed),
+    not both; one epoch when neither is given. `batch_size=None` is the full batch. `clip_norm` bounds the L2 norm of
+    each step's gradient.
+    """
+
+    lr: float
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    clip_norm: float | None = None
+    schedule: Schedule = Constant()
+
+    def __post_init__(self) -> None:
+        where = type(self).__name__
+        if self.epochs is not None and self.steps is not None:
+            raise ConfigError("both epochs and steps are given", where=where, mend="give one of them")
+        for name in ("lr", "epochs", "steps", "batch_size", "clip_norm"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name} is {value!r}", where=f"{where}.{name}", mend="give a number above 0")
+
+    def batches(self, examples: int, budget: float = 1.0) -> int:
+        """How many batches a party with that many examples computes, if it can afford the share `budget` in (0, 1]."""
+        size = examples if self.batch_size is None else min(self.batch_size, examples)
+        whole = self.steps if self.steps is not None else (self.epochs or 1) * ceil(examples / max(size, 1))
+        return max(1, ceil(whole * budget))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalSGD(LocalPlan):
+    """Stochastic gradient descent at the party, with PyTorch's momentum, Nesterov and (coupled) weight decay."""
+
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov and not self.momentum:
+            raise ConfigError(
+                "nesterov without momentum", where="LocalSGD.nesterov", mend="give momentum, for example 0.9"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalAdam(LocalPlan):
+    """Adam at the party (Kingma and Ba 2015, arXiv 1412.6980); its moments start anew in every round."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalAdamW(LocalAdam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101)."""
+
+    weight_decay: float = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """The linear correction of every local gradient, `g + mu·(w − anchor) + drift`.
+
+    `anchor` and `drift` are `[D]` or `[K, D]`. FedProx, SCAFFOLD, FedDyn and Ditto are corrections, not new training
+    loops.
+    """
+
+    mu: float = 0.0
+    anchor: Array | None = None
+    drift: Array | None = None
+
+    @property
+    def is_none(self) -> bool:
+        return (not self.mu or self.anchor is None) and self.drift is None
