@@ -129,3 +129,11 @@ class Layout:
         wanted = TRAVELS if part == "travels" else ("local",)
         views = {entry.name: vector[entry.span].reshape(entry.shape) for entry in self.entries if entry.part in wanted}
         return views | {second: views[first] for second, first in self.ties.items() if first in views}
+
+    def without_buffers(self, vector: Any) -> Any:
+        """`vector` (`[..., D]`) with the entries of buffers set to zero: what training moved, and nothing else."""
+        if self.shared_size == self.size:
+            return vector
+        trained = vector * 1
+        trained[..., self.shared_size :] = 0
+        return trained

@@ -89,6 +89,10 @@ class LocalPlan:
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} is {value!r}", where=f"{where}.{name}", mend="give a number above 0")
 
+    def rate(self, round: int) -> float:
+        """The learning rate of a round."""
+        return self.lr * self.schedule.factor(round)
+
     def batches(self, examples: int, budget: float = 1.0) -> int:
         """How many batches a party with that many examples computes, if it can afford the share `budget` in (0, 1]."""
         size = examples if self.batch_size is None else min(self.batch_size, examples)

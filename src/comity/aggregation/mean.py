@@ -1,0 +1,89 @@
+"""The mean of contributions, streamed into one accumulator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from comity.core.arrays import Array, column_chunks, to_numpy
+from comity.core.contribution import Aggregate, Contribution, Exchange
+from comity.core.errors import ConfigError, RunError
+from comity.core.vectors import Vectors
+from comity.transforms.chain import Link, Reads
+
+
+@dataclass(frozen=True)
+class Mean(Link):
+    """The weighted mean `Σ wₖ xₖ / Σ wₖ` of the parties' vectors.
+
+    `weights="contribution"` takes the weight that comes with each contribution (its number of examples, for FedAvg);
+    `"uniform"` gives every party the same. `precision` is that of the accumulator.
+    """
+
+    weights: Literal["contribution", "uniform"] = "contribution"
+    precision: Literal["float32", "float64"] = "float32"
+
+    def __post_init__(self) -> None:
+        if self.weights not in ("contribution", "uniform"):
+            raise ConfigError(f"weights is {self.weights!r}", where="Mean.weights", mend="'contribution' or 'uniform'")
+        if self.precision not in ("float32", "float64"):
+            raise ConfigError(f"precision is {self.precision!r}", where="Mean.precision", mend="'float32' or 'float64'")
+
+    @property
+    def reads(self) -> Reads:
+        return "individual"
+
+    def start(self, exchange: Exchange) -> RunningMean:
+        return RunningMean(self, exchange)
+
+
+@dataclass
+class RunningMean:
+    """Sums of weighted vectors and of metric statistics, and the summed weight.
+
+    Rows are added one after another in the order in which they come, so the result does not depend on how they were
+    batched.
+    """
+
+    mean: Mean
+    exchange: Exchange
+    weight: float = 0.0
+    count: int = 0
+    metrics: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    _sums: dict[str, Array] = field(default_factory=dict)
+
+    def add(self, contribution: Contribution, factor: float = 1.0) -> None:
+        weights = np.asarray(to_numpy(contribution.weight), dtype=np.float64)[:, 0] * factor
+        if self.mean.weights == "uniform":
+            weights = np.full_like(weights, factor)
+        for name, rows in contribution.vectors.items():
+            if name not in self._sums:
+                self._sums[name] = self._zeros(rows)
+            add_rows(self._sums[name], rows, weights)
+        for name, statistics in contribution.metrics.items():
+            total = np.asarray(to_numpy(statistics), dtype=np.float64).sum(axis=0)
+            self.metrics[name] = self.metrics[name] + total if name in self.metrics else total
+        self.weight += float(weights.sum())
+        self.count += len(weights)
+
+    def finish(self, population: int) -> Aggregate:
+        if self.count == 0 or (self._sums and self.weight <= 0):
+            raise RunError("nothing to average: no contribution with a positive weight", where="aggregation")
+        means = {name: total * (1 / self.weight) for name, total in self._sums.items()}
+        return Aggregate(Vectors(**means), self.weight, dict(self.metrics), self.count, population)
+
+    def _zeros(self, rows: Array) -> Array:
+        zeros = rows[0] * 0
+        return zeros.astype(self.mean.precision) if isinstance(zeros, np.ndarray) else zeros
+
+
+def add_rows(total: Array, rows: Array, weights: NDArray[np.float64]) -> None:
+    """`total += Σₖ weights[k] · rows[k]` in place, in row order; on the host in runs of columns that stay in cache."""
+    columns = column_chunks(total.shape[0]) if isinstance(total, np.ndarray) else [slice(None)]
+    for run in columns:
+        part = total[run]
+        for k, weight in enumerate(weights.tolist()):
+            part += rows[k, run] * weight

@@ -1,0 +1,41 @@
+"""Clipping: a bound on how far one party, or the aggregate, can move the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from comity.core.arrays import Array, namespace
+from comity.core.contribution import Aggregate, Contribution, norms
+from comity.core.errors import ConfigError
+from comity.transforms.chain import Link
+
+
+@dataclass(frozen=True)
+class Clip(Link):
+    """Scale down to an L2 norm of at most `norm`, taken over all vectors of a contribution together.
+
+    Before the reducer each party's contribution is clipped, at the party; after it the aggregate is, at the server
+    (McMahan et al. 2018, arXiv 1710.06963).
+    """
+
+    norm: float
+
+    def __post_init__(self) -> None:
+        if not self.norm > 0:
+            raise ConfigError(f"norm is {self.norm!r}", where="Clip.norm", mend="give a number above 0")
+
+    def encode(self, contribution: Contribution) -> Contribution:
+        factor = self._factor(norms(contribution.vectors))
+        return replace(contribution, vectors=contribution.vectors.map(lambda array: array * factor))
+
+    def decode(self, aggregate: Aggregate) -> Aggregate:
+        return aggregate
+
+    def apply(self, aggregate: Aggregate) -> Aggregate:
+        factor = self._factor(norms(aggregate.vectors.map(lambda array: array[None, :])))[0]
+        return replace(aggregate, vectors=aggregate.vectors.map(lambda array: array * factor))
+
+    def _factor(self, norm: Array) -> Array:
+        xp = namespace(norm)
+        within = norm <= self.norm
+        return xp.where(within, xp.ones_like(norm), self.norm / xp.where(within, xp.ones_like(norm), norm))
