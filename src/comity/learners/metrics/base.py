@@ -1,13 +1,8 @@
-"""Metrics as additive statistics: summed over parties they give the pooled value, one party's alone give its own.
-
-A metric maps outputs and targets to a row of numbers whose *sum* over examples (and so over batches, parties and
-secure sums) is all that its value needs. Accuracy is `[correct, count]`, F1 a confusion matrix, AUROC two histograms
-of scores.
-"""
+"""What a metric is: additive statistics of outputs and targets, and the figure they sum to."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +10,7 @@ from numpy.typing import NDArray
 from comity.core.arrays import Array
 
 
+@runtime_checkable
 class Metric(Protocol):
     """One figure of merit. `size` is the length S of its statistics."""
 
