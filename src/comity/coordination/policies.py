@@ -1,0 +1,85 @@
+"""What a round policy must say; the coordinator does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from comity.core.errors import ConfigError
+
+
+class Tally(NamedTuple):
+    """Where an attempt stands: parties asked and rejected in it, leases outstanding, contributions accepted."""
+
+    asked: int
+    outstanding: int
+    accepted: int
+    rejected: int
+
+
+class Policy(Protocol):
+    """When parties are asked, and when a round closes.
+
+    `count` is the number of rounds; `attempts` bounds the tries at one round and `pause` is the wait between them;
+    `deadline` and `lease` are durations (all in seconds, None: unbounded). `carries` says that work which is under way
+    when a round closes counts for a later one.
+    """
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def pause(self) -> float: ...
+    @property
+    def deadline(self) -> float | None: ...
+    @property
+    def lease(self) -> float | None: ...
+    @property
+    def carries(self) -> bool: ...
+
+    def check(self, parties: int) -> None:
+        """Raise `ConfigError` where the policy asks for more than a population of `parties` has."""
+        ...
+
+    def target(self, parties: int) -> int:
+        """How many accepted contributions close a round."""
+        ...
+
+    def least(self, parties: int) -> int:
+        """How many accepted contributions a commit needs at least."""
+        ...
+
+    def wanted(self, tally: Tally, parties: int) -> int:
+        """How many more parties to ask now (0 or fewer: none)."""
+        ...
+
+    def factor(self, staleness: int) -> float | None:
+        """What a contribution counts whose model is `staleness` versions old; None refuses it."""
+        ...
+
+
+def whole(policy: object, name: str, least: int, *, optional: bool = False) -> None:
+    """Check that a field of `policy` is a whole number of `least` or more."""
+    value = getattr(policy, name)
+    fits = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    _check(policy, name, fits, f"a whole number of {least} or more", optional)
+
+
+def duration(policy: object, name: str, *, above_zero: bool = True, optional: bool = True) -> None:
+    """Check that a field of `policy` is a number of seconds."""
+    fits: Callable[[float], bool] = (lambda value: value > 0) if above_zero else (lambda value: value >= 0)
+    value = getattr(policy, name)
+    finite = value is not None and value < float("inf") and fits(value)
+    _check(policy, name, finite, f"a number of seconds {'above 0' if above_zero else 'of 0 or more'}", optional)
+
+
+def _check(policy: object, name: str, fits: bool, wanted: str, optional: bool) -> None:
+    value = getattr(policy, name)
+    if fits or (optional and value is None):
+        return
+    raise ConfigError(
+        f"{name} is {value!r}",
+        where=f"{type(policy).__name__}.{name}",
+        mend=f"give {wanted}{', or None' if optional else ''}",
+    )
