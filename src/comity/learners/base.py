@@ -71,6 +71,10 @@ class Trainer(Protocol):
 
     layout: Layout
 
+    def place(self, array: NDArray[np.float32]) -> Array:
+        """The array on the device of this trainer; on the host it is the array itself."""
+        ...
+
     def train(self, work: Work) -> Trained: ...
 
     def evaluate(
@@ -108,4 +112,8 @@ class Model(Protocol):
 
     def batchable(self, plan: LocalPlan) -> str | None:
         """None when K parties can be trained at once under `plan`; otherwise the reason why not."""
+        ...
+
+    def prefers_batched(self, hardware: Hardware) -> tuple[bool, str]:
+        """Whether training K parties at once pays on `hardware`, and why, for a model that is `batchable`."""
         ...

@@ -1,0 +1,82 @@
+"""Comity: federated learning. Many parties train one model on data that never leaves them, and every party can check it.
+
+Four nouns: a *Learner* (what is trained), a *Program* (the algorithm), an *Aggregator* (how contributions become one)
+and a *Federation* (where the parties are). A `Job` binds the first three; `run(job, federation)` carries it out.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from comity import data
+from comity.aggregation.admission import Admission
+from comity.aggregation.mean import Mean
+from comity.coordination.buffered import Buffered
+from comity.coordination.synchronous import Rounds
+from comity.core.errors import ComityError, ConfigError
+from comity.jobs.job import Job
+from comity.jobs.stopping import EarlyStopping
+from comity.learners import metrics
+from comity.learners.function import Function
+from comity.learners.plan import LocalAdam, LocalAdamW, LocalSGD
+from comity.programs import optim
+from comity.programs.evaluate import Evaluate
+from comity.programs.fedavg import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYogi
+from comity.programs.feddyn import FedDyn
+from comity.programs.fednova import FedNova
+from comity.programs.fedprox import FedProx
+from comity.programs.fedsgd import FedSGD
+from comity.programs.scaffold import Scaffold
+from comity.runs.run import Run, run
+from comity.simulation.devices import Devices
+from comity.simulation.simulation import Simulation
+from comity.transforms.clip import Clip
+
+if TYPE_CHECKING:
+    from comity.learners import sklearn, torch
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Admission",
+    "Buffered",
+    "Clip",
+    "ComityError",
+    "ConfigError",
+    "Devices",
+    "EarlyStopping",
+    "Evaluate",
+    "FedAdagrad",
+    "FedAdam",
+    "FedAvg",
+    "FedAvgM",
+    "FedDyn",
+    "FedNova",
+    "FedProx",
+    "FedSGD",
+    "FedYogi",
+    "Function",
+    "Job",
+    "LocalAdam",
+    "LocalAdamW",
+    "LocalSGD",
+    "Mean",
+    "Rounds",
+    "Run",
+    "Scaffold",
+    "Simulation",
+    "data",
+    "metrics",
+    "optim",
+    "run",
+    "sklearn",
+    "torch",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """`comity.torch` and `comity.sklearn` are loaded when first used, so that importing Comity loads neither library."""
+    if name in ("torch", "sklearn"):
+        return import_module(f"comity.learners.{name}")
+    raise AttributeError(f"module 'comity' has no attribute {name!r}")

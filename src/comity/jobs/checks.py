@@ -1,0 +1,81 @@
+"""Contradictions between the parts of a job, each refused with its mend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from comity.coordination.buffered import Buffered
+from comity.coordination.synchronous import Rounds
+from comity.core.errors import ConfigError
+from comity.programs.base import Program
+from comity.programs.evaluate import Evaluate
+from comity.transforms.chain import Link
+
+if TYPE_CHECKING:
+    from comity.jobs.job import Job
+
+
+def check(job: Job) -> None:
+    """Raise `ConfigError` for the first contradiction in `job`."""
+    _kinds(job)
+    job.chain.split()
+    _evaluation(job)
+    _state_at_parties(job)
+    _stopping(job)
+
+
+def _kinds(job: Job) -> None:
+    wanted = (
+        (job.program, Program, "program", "a program such as FedAvg(model, local)"),
+        (job.rounds, Rounds | Buffered, "rounds", "Rounds(...) or Buffered(...)"),
+        (job.aggregator, Link, "aggregator", "a reducer such as Mean(), or a chain such as Clip(1.0) >> Mean()"),
+    )
+    for value, kind, name, mend in wanted:
+        if not isinstance(value, kind) or isinstance(value, type):
+            given = value.__name__ if isinstance(value, type) else type(value).__name__
+            raise ConfigError(f"{given} is no {name}", where=f"job.{name}", mend=f"give {mend}")
+    if not isinstance(job.seed, int) or isinstance(job.seed, bool):
+        raise ConfigError(f"seed is {job.seed!r}", where="job.seed", mend="give a whole number")
+    if job.evaluate_every < 1:
+        raise ConfigError(f"evaluate_every is {job.evaluate_every}", where="job.evaluate_every", mend="give 1 or more")
+
+
+def _evaluation(job: Job) -> None:
+    if not isinstance(job.program, Evaluate):
+        return
+    transforms, _, after = job.chain.split()
+    if transforms or after:
+        raise ConfigError(
+            "an evaluation returns metrics and no vectors, so there is nothing to transform",
+            where="job.aggregator",
+            mend="leave the aggregator at Mean()",
+        )
+    if not isinstance(job.rounds, Rounds) or job.rounds.count != 1:
+        raise ConfigError(
+            "an evaluation is one round: the model does not change",
+            where="job.rounds",
+            mend="use Rounds(count=1)",
+        )
+
+
+def _state_at_parties(job: Job) -> None:
+    if isinstance(job.rounds, Buffered) and job.exchange.memory:
+        kept = ", ".join(job.exchange.memory)
+        raise ConfigError(
+            f"{type(job.program).__name__} keeps {kept} at the parties in step with the server's rounds; "
+            "buffered rounds mix versions",
+            where="job.rounds",
+            mend="use Rounds(...), or a program without state at the parties such as FedAvg or FedProx",
+        )
+
+
+def _stopping(job: Job) -> None:
+    if job.stop is None:
+        return
+    known = {"train_loss", "loss"} | {metric.name for metric in job.program.model.metrics}
+    if job.stop.metric not in known:
+        raise ConfigError(
+            f"the history has no column {job.stop.metric!r}",
+            where="job.stop.metric",
+            mend=f"one of: {', '.join(sorted(known))}; or add it to the model's metrics",
+        )

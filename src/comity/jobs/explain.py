@@ -1,0 +1,117 @@
+"""What leaves a party: a table of every value, its size, its readers, and its price in privacy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from comity.core.contribution import Exchange
+from comity.learners.base import Model
+from comity.transforms.chain import Chain, Reads
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_READERS: Mapping[Reads, str] = {
+    "individual": "the server, party by party",
+    "group": "the server, as sums over groups",
+    "sum": "the server, as one sum over all parties",
+}
+_ASSUMPTIONS: Mapping[Reads, str] = {
+    "individual": "the server is trusted with each update",
+    "group": "the server follows the protocol",
+    "sum": "the server follows the protocol",
+}
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """One value that leaves a party in a round: `size` entries, `bytes` as sent."""
+
+    value: str
+    meaning: str
+    size: int
+    bytes: int
+    readers: str
+    assumption: str
+    privacy: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Every value that leaves a party in one round, and what comes down to it."""
+
+    leaving: tuple[Leaving, ...]
+    received_bytes: int
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes that one party sends in one round."""
+        return sum(line.bytes for line in self.leaving)
+
+    def __str__(self) -> str:
+        lines = ["What leaves a party in each round:"]
+        for line in self.leaving:
+            lines += [
+                f"  {line.value}: {line.meaning}",
+                f"    size     {line.size:,} entries, {human_bytes(line.bytes)}",
+                f"    read by  {line.readers}",
+                f"    assumes  {line.assumption}",
+                f"    privacy  {line.privacy}",
+            ]
+        lines.append(
+            f"In all {human_bytes(self.sent_bytes)} up and {human_bytes(self.received_bytes)} down a party and round."
+        )
+        return "\n".join(lines)
+
+    def table(self) -> Table:
+        """The same as a rich table, for a terminal."""
+        from rich.table import Table
+
+        table = Table(title="What leaves a party in each round", show_lines=True)
+        for heading in ("value", "size", "read by", "assuming", "privacy"):
+            table.add_column(heading)
+        for line in self.leaving:
+            size = f"{line.size:,} entries\n{human_bytes(line.bytes)}"
+            table.add_row(f"[b]{line.value}[/b]\n{line.meaning}", size, line.readers, line.assumption, line.privacy)
+        return table
+
+
+def explain(model: Model, exchange: Exchange, chain: Chain) -> Explanation:
+    """The explanation of a job whose program moves `exchange` and whose contributions go through `chain`."""
+    transforms, reducer, _ = chain.split()
+    readers, assumption = _READERS[reducer.reads], _ASSUMPTIONS[reducer.reads]
+    through = "".join(
+        f", {type(part).__name__.lower()}ped" if type(part).__name__ == "Clip" else "" for part in transforms
+    )
+    privacy = "no differential privacy: ε is unbounded"
+    leaving = [
+        Leaving(
+            name, value.meaning + through, value.size, vector_bytes(model, value.size), readers, assumption, privacy
+        )
+        for name, value in exchange.contribution.items()
+    ]
+    leaving.append(Leaving("weight", "the number of examples it counts for", 1, 8, readers, assumption, privacy))
+    for name, size in (
+        ("loss", 2),
+        *((metric.name, metric.size) for metric in model.metrics if not exchange.contribution),
+    ):
+        meaning = "sums from which the metric is computed, over the party's examples"
+        leaving.append(Leaving(f"metric {name}", meaning, size, 8 * size, readers, assumption, privacy))
+    received = sum(vector_bytes(model, value.size) for value in exchange.broadcast.values())
+    return Explanation(tuple(leaving), received)
+
+
+def vector_bytes(model: Model, size: int) -> int:
+    """Bytes of a vector on the wire: a model-sized one at the precision of the model's entries, others as float32."""
+    return model.layout.wire_bytes if size == model.layout.size else 4 * size
+
+
+def human_bytes(count: float) -> str:
+    """`count` bytes in the largest unit that keeps the number above 1: `1.6 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

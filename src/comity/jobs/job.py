@@ -1,0 +1,92 @@
+"""A job: what is to be computed, frozen, checked when it is built, and named by its content."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from comity.aggregation.admission import Admission
+from comity.aggregation.mean import Mean
+from comity.coordination.buffered import Buffered
+from comity.coordination.synchronous import Rounds
+from comity.core import manifest
+from comity.core.contribution import Exchange
+from comity.core.errors import ManifestError
+from comity.core.manifest import Json
+from comity.core.seeds import Seed
+from comity.jobs.checks import check
+from comity.jobs.explain import Explanation, explain
+from comity.jobs.stopping import EarlyStopping
+from comity.programs.base import AnyProgram
+from comity.transforms.chain import Chain, Link, as_chain
+
+
+@dataclass(frozen=True)
+class Job:
+    """A program, how contributions become one, a round policy and a seed; it knows nothing of where it runs.
+
+    `evaluate_every` is the number of rounds between evaluations on the federation's common test set, where it has
+    one. Parts that contradict each other raise `ConfigError` here, with the mend in the message.
+    """
+
+    program: AnyProgram
+    rounds: Rounds | Buffered
+    aggregator: Link = Mean()
+    admission: Admission = Admission()
+    stop: EarlyStopping | None = None
+    evaluate_every: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def chain(self) -> Chain:
+        return as_chain(self.aggregator)
+
+    @cached_property
+    def exchange(self) -> Exchange:
+        return self.program.exchange()
+
+    @cached_property
+    def root_seed(self) -> Seed:
+        return Seed.of(self.seed)
+
+    @cached_property
+    def id(self) -> str:
+        """SHA-256 of the canonical manifest, in hexadecimal: two jobs are one exactly if their ids are equal."""
+        return manifest.digest(self.manifest())
+
+    def manifest(self) -> Json:
+        """The job as JSON: everything that determines its result, and nothing about where it runs."""
+        return {"comity": manifest.VERSION, "job": manifest.encode(self)}
+
+    def to_json(self) -> str:
+        """The canonical text of the manifest."""
+        return manifest.canonical(self.manifest())
+
+    @classmethod
+    def from_json(cls, text: str, objects: Iterable[Any] = ()) -> Job:
+        """The job that a manifest describes.
+
+        `objects` are the classes, functions and arrays of the user's own that it refers to; each must be the very one
+        that the manifest pins by digest. Nothing is imported or run because a manifest asks for it. Raises
+        `ManifestError`.
+        """
+        try:
+            node = json.loads(text)
+        except ValueError as error:
+            raise ManifestError(f"this is no JSON: {error}", where="manifest") from None
+        if not isinstance(node, dict) or node.get("comity") != manifest.VERSION or "job" not in node:
+            raise ManifestError(f"this is no manifest of version {manifest.VERSION}", where="manifest")
+        job = manifest.decode(node["job"], objects)
+        if not isinstance(job, cls):
+            raise ManifestError("the manifest describes something other than a job", where="manifest")
+        return job
+
+    def explain(self) -> Explanation:
+        """One line for every value that leaves a party: what it is, its size, who can read it, and what it costs."""
+        return explain(self.program.model, self.exchange, self.chain)

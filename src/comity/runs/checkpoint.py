@@ -1,0 +1,85 @@
+"""Checkpoints: one safetensors file, replaced as a whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from comity.core.errors import CheckpointError
+from comity.core.manifest import Json
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A run between two rounds: named arrays, and JSON facts (the coordinator's snapshot, the event queue, counters)."""
+
+    job: str
+    arrays: Mapping[str, NDArray[Any]]
+    facts: Mapping[str, Json]
+
+
+def write(path: Path, checkpoint: Checkpoint) -> None:
+    """Replace the checkpoint at `path`. Raises `CheckpointError`; the one that was there stays whole until the new one is on disk."""
+    metadata = {"job": checkpoint.job, "facts": json.dumps(checkpoint.facts)}
+    tensors = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in checkpoint.arrays.items()}
+    replace_file(path, save(tensors, metadata=metadata))
+
+
+def read(path: Path, job: str) -> Checkpoint:
+    """The checkpoint at `path`. Raises `CheckpointError` where it is missing, damaged, or another job's."""
+    if not path.exists():
+        raise CheckpointError("there is no checkpoint", where=str(path), mend="start the run without --resume")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            facts = json.loads(metadata["facts"])
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise CheckpointError(f"the checkpoint cannot be read: {error}", where=str(path)) from error
+    if metadata.get("job") != job:
+        raise CheckpointError(
+            f"the checkpoint belongs to job {str(metadata.get('job'))[:12]}, not to {job[:12]}",
+            where=str(path),
+            mend="resume with the job file and the --set values that the run was started with, or choose another folder",
+        )
+    return Checkpoint(job, arrays, facts)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put `content` at `path` in one step that survives a crash: either the old file is there or the new one."""
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"writing failed: {error.strerror or error}; what was there before is unchanged",
+            where=str(path),
+            mend="free some space or choose another folder, then resume from the last checkpoint",
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

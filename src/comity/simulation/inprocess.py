@@ -1,0 +1,33 @@
+"""Engines in this process: one party after another on the resident model, or K parties at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from comity.core.arrays import Array
+from comity.core.vectors import Vectors
+from comity.simulation.party_side import PartySide
+from comity.simulation.tasks import Batch, Task
+
+
+@dataclass(frozen=True, eq=False)
+class InProcess:
+    """Answers tasks here, `size` parties to a batch (1: the resident engine)."""
+
+    side: PartySide
+    size: int
+    why: str
+
+    def place(self, array: NDArray[np.float32]) -> Array:
+        return self.side.place(array)
+
+    def run(self, sent: Vectors, tasks: Sequence[Task]) -> Iterator[Batch]:
+        for start in range(0, len(tasks), self.size):
+            yield from self.side.answer(sent, tasks[start : start + self.size])
+
+    def close(self) -> None:
+        """Nothing is held."""

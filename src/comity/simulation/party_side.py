@@ -1,0 +1,83 @@
+"""The party's half of a round, as every engine runs it: the program's `at_party`, then the chain's `encode`."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from comity.core.arrays import Array
+from comity.core.errors import ComityError, DataError, Reason
+from comity.core.vectors import Vectors
+from comity.data.examples import FederatedData
+from comity.jobs.job import Job
+from comity.learners.base import Hardware, Trainer
+from comity.programs.party import Memory, Party
+from comity.simulation.tasks import Batch, Failure, Task
+
+
+class PartySide:
+    """Computes the answers of parties in this process, K at a time; the model is built when first needed."""
+
+    def __init__(self, job: Job, data: FederatedData, hardware: Hardware, *, batched: bool = False) -> None:
+        self.job = job
+        self.data = data
+        self.hardware = hardware
+        self.batched = batched
+        self._transforms = job.chain.split()[0]
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        return self.job.program.model.build(self.hardware, batched=self.batched)
+
+    @cached_property
+    def local_start(self) -> NDArray[np.float32] | None:
+        model = self.job.program.model
+        return model.init_local(self.job.root_seed.child("model")) if model.layout.local_size else None
+
+    def place(self, array: NDArray[np.float32]) -> Array:
+        return self.trainer.place(array)
+
+    def answer(self, sent: Vectors, tasks: Sequence[Task]) -> list[Batch]:
+        """The answers of `tasks`, all of one round, in order: one batch, unless something fails.
+
+        A party's fault must not become the round's, whatever it is: the parties of a batch that fails are asked
+        again one by one, and the one at fault answers with a `Failure`.
+        """
+        try:
+            return [self._compute(sent, tasks)]
+        except Exception as error:  # the one place where a party's code, data and model are called
+            if len(tasks) == 1:
+                return [Batch(tasks, None, failure=failure_of(error))]
+        return [batch for task in tasks for batch in self.answer(sent, [task])]
+
+    def _compute(self, sent: Vectors, tasks: Sequence[Task]) -> Batch:
+        round = tasks[0].round
+        seed = self.job.root_seed
+        party = Party(
+            model=self.job.program.model,
+            trainer=self.trainer,
+            data=[self.data[task.party] for task in tasks],
+            memory=Memory([task.memory for task in tasks]),
+            seeds=[seed.child("party", round=round, party=task.party) for task in tasks],
+            round=round,
+            budgets=[task.budget for task in tasks],
+            local_start=self.local_start,
+        )
+        contribution = self.job.program.at_party(sent, party)
+        for transform in self._transforms:
+            contribution = transform.encode(contribution)
+        return Batch(tasks, contribution, party.memory.written)
+
+
+def failure_of(error: Exception) -> Failure:
+    """An exception at a party as a reason that can be told."""
+    if isinstance(error, DataError):
+        return Failure(Reason.NO_DATA, str(error))
+    if isinstance(error, ComityError):
+        return Failure(Reason.ERROR, str(error))
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return Failure(Reason.ERROR, f"{type(error).__name__}: {error} ({frame.name}, line {frame.lineno})")

@@ -1,0 +1,95 @@
+"""One round's collecting: accepted answers into the accumulator, and the tally that the history needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from comity.core.arrays import to_numpy
+from comity.core.contribution import Aggregate
+from comity.core.errors import Rejection
+from comity.jobs.job import Job
+from comity.runs.history import Cohort
+from comity.simulation.ahead import Answer
+from comity.simulation.tasks import Batch
+from comity.transforms.chain import Accumulator
+
+
+@dataclass(eq=False)
+class Collecting:
+    """What has come in for one round.
+
+    Answers that follow one another in a batch are added together; `flush` must be called before their arrays are
+    reused.
+    """
+
+    job: Job
+    accumulator: Accumulator
+    bytes_up: int = 0
+    bytes_down: int = 0
+    rejected: list[Rejection] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    _weights: list[NDArray[np.float64]] = field(default_factory=list)
+    _statistics: list[Mapping[str, NDArray[np.float64]]] = field(default_factory=list)
+    _run: tuple[Batch, int, int, float] | None = None
+
+    @classmethod
+    def of(cls, job: Job) -> Collecting:
+        return cls(job, job.chain.split()[1].start(job.exchange))
+
+    def accept(self, answer: Answer, factor: float) -> None:
+        if self._run is not None:
+            batch, start, stop, same = self._run
+            if batch is answer.batch and stop == answer.k and same == factor:
+                self._run = batch, start, stop + 1, factor
+                return
+            self.flush()
+        self._run = answer.batch, answer.k, answer.k + 1, factor
+
+    def flush(self) -> None:
+        """Add what is pending."""
+        if self._run is None:
+            return
+        batch, start, stop, factor = self._run
+        self._run = None
+        assert batch.contribution is not None
+        whole = start == 0 and stop == len(batch.tasks)
+        contribution = batch.contribution if whole else batch.contribution.rows(slice(start, stop))
+        self.accumulator.add(contribution, factor)
+        self.names += [task.party for task in batch.tasks[start:stop]]
+        self._weights.append(np.array(to_numpy(contribution.weight)[:, 0], dtype=np.float64))
+        self._statistics.append({n: np.array(to_numpy(s), dtype=np.float64) for n, s in contribution.metrics.items()})
+
+    def aggregate(self, population: int) -> Aggregate:
+        """The aggregate of all that was accepted, after the chain's server half."""
+        self.flush()
+        before, _, after = self.job.chain.split()
+        aggregate = self.accumulator.finish(population)
+        for transform in reversed(before):
+            aggregate = transform.decode(aggregate)
+        for step in after:
+            aggregate = step.apply(aggregate)
+        return aggregate
+
+    def cohort(self, round: int) -> Cohort:
+        """Who took part, with what weight and which metrics of its own."""
+        metrics = {}
+        for name in self._statistics[0] if self._statistics else ():
+            rows = np.concatenate([statistics[name] for statistics in self._statistics])
+            metrics[name] = np.array([metric_value(self.job, name, row) for row in rows])
+        return Cohort(round, self.names, np.concatenate(self._weights or [np.zeros(0)]), metrics)
+
+
+def metric_value(job: Job, name: str, statistics: NDArray[np.float64]) -> float:
+    """The value of a metric for its summed statistics; the loss is their ratio."""
+    if name == "loss":
+        return float(statistics[0] / statistics[1]) if statistics[1] else float("nan")
+    metric = next(metric for metric in job.program.model.metrics if metric.name == name)
+    return metric.value(statistics)
+
+
+def metric_values(job: Job, statistics: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+    return {name: metric_value(job, name, np.asarray(row)) for name, row in statistics.items()}
