@@ -159,10 +159,11 @@ class TestTraining:
         plan, _ = plan_seen(LocalSGD(lr=0.4, schedule=Cosine(rounds=2)), round=5)
         assert 0 < plan.lr < 1e-300
 
-    def test_a_function_without_predict_reports_nothing(self) -> None:
-        model = Function(start, fit)
-        assert train(model).statistics == {}
-        assert model.build(Hardware()).evaluate(model.init(Seed.of(0)), None, [examples()]) == {}
+    def test_without_a_loss_it_covers_no_example(self) -> None:
+        for model in (Function(start, fit), Function(start, fit, predict)):
+            assert train(model).statistics["loss"].tolist() == [[0, 0]]
+            found = model.build(Hardware()).evaluate(model.init(Seed.of(0)), None, [examples(), examples()])
+            assert found["loss"].tolist() == [[0, 0]] * 2
 
     def test_averaging_learns_a_line(self) -> None:
         weights, trainer = LINE.init(Seed.of(0)), LINE.build(Hardware())

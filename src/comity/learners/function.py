@@ -21,6 +21,7 @@ from comity.learners.plan import Constant, LocalPlan
 
 Weights: TypeAlias = dict[str, NDArray[Any]]
 
+_NO_LOSS: NDArray[np.float64] = np.zeros(2)
 _ALONE = "a function trains one party at a time"
 
 
@@ -36,8 +37,8 @@ class Function:
     - `predict(weights, x)` gives outputs `[n, ...]`, which `metrics` (names and objects of `ct.metrics`) read.
     - `loss(outputs, y)` gives the loss of each example, `[n]`.
 
-    The party is said to have taken the number of steps that the plan asks for. `"loss"` is reported where both
-    `predict` and `loss` are given, in training after `fit` on the party's training examples.
+    The party is said to have taken the number of steps that the plan asks for. The training loss is that of the
+    returned arrays on the party's training examples; without a `loss` it is NaN, as a loss over no example.
 
     Raises `ConfigError` for metrics or a loss without `predict`. An error inside one of the functions, and an array
     that it leaves out or gives another shape, becomes a `LearnerError` that names the function and the array.
@@ -180,26 +181,24 @@ class FunctionTrainer:
             after = called("fit", self.model.fit, start, x, y, plan, rng)
             rows.append(self.model.pack("fit", self.model.fit, after))
             steps.append(plan.batches(len(examples)))
-            if self.model.predict is not None and self.model.loss is not None:
-                losses.append(self._loss(self._outputs(rows[-1], x), y))
+            losses.append(_NO_LOSS if self.model.loss is None else self._loss(self._outputs(rows[-1], x), y))
         return Trained(
             weights=np.stack(rows),
             steps=np.array(steps, dtype=np.float32)[:, None],
             examples=np.array([len(examples) for examples in work.examples], dtype=np.float32)[:, None],
-            statistics={"loss": np.stack(losses)} if losses else {},
+            statistics={"loss": np.stack(losses)},
         )
 
     def evaluate(
         self, weights: Array, local: Array | None, examples: Sequence[Examples]
     ) -> Mapping[str, NDArray[np.float64]]:
         if self.model.predict is None:
-            return {}
-        rows: dict[str, list[NDArray[np.float64]]] = {}
+            return {"loss": np.stack([_NO_LOSS] * len(examples))}
+        rows: dict[str, list[NDArray[np.float64]]] = {"loss": []}
         for index, held in enumerate(examples):
             x, y = held.features(), held.labels()
             outputs = self._outputs(_row(weights, index), x)
-            if self.model.loss is not None:
-                rows.setdefault("loss", []).append(self._loss(outputs, y))
+            rows["loss"].append(_NO_LOSS if self.model.loss is None else self._loss(outputs, y))
             for metric in self.model.metrics:
                 rows.setdefault(metric.name, []).append(np.asarray(metric.statistics(outputs, y), dtype=np.float64))
         return {name: np.stack(parts) for name, parts in rows.items()}

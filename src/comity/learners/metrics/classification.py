@@ -82,8 +82,7 @@ def _losses(seen: Labelled) -> Array:
         known = xp.logical_or(seen.labels == 0, seen.labels == 1)
         return xp.where(known, softplus - positive * logits, xp.full_like(logits, float("nan")))
     highest = xp.max(logits, axis=1)
-    normaliser = highest + xp.log(xp.sum(xp.exp(logits - highest[:, None]), axis=1))
-    return normaliser - seen.picked()
+    return xp.log(xp.sum(xp.exp(logits - highest[:, None]), axis=1)) - (seen.picked() - highest)
 
 
 @dataclass(frozen=True)
