@@ -168,6 +168,7 @@ class Books:
         for counted in commit.contributions:
             assign = self.issued[counted.lease]
             assert (counted.party, counted.version) == (assign.party, assign.round)
+            assert counted.version == commit.round or isinstance(self.policy, Buffered)
             assert counted.factor == self.policy.factor(commit.round - counted.version)
         self.counted |= set(factors)
         self.commits.append(commit)

@@ -93,6 +93,17 @@ def test_no_party_is_given_a_version_twice() -> None:
     assert len(of(Commit, run.contribute(third))[0].contributions) == 2, "nobody is left to wait for"
 
 
+@pytest.mark.parametrize("how", ["contribute", "reject", "lose", "expire"])
+def test_a_party_that_was_busy_when_a_version_came_is_given_it_once_it_is_free(how: str) -> None:
+    run = Driver(Buffered(count=5, buffer=2, concurrency=3, lease=9.0), parties=3)
+    first, second, slow = run.start()
+    run.tick(4.0)
+    run.contribute(first, second)
+    run.aggregated()
+    effects = run.tick(9.0) if how == "expire" else getattr(run, how)(slow)
+    assert [(assign.party, assign.round) for assign in of(Assign, effects)] == [(slow.party, 1)]
+
+
 def test_when_every_party_is_lost_all_are_asked_again_after_a_pause_and_then_the_run_fails() -> None:
     run = Driver(Buffered(count=5, buffer=2, concurrency=2, attempts=2, pause=30.0), parties=2)
     effects = run.lose(*run.start())

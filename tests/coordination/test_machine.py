@@ -95,7 +95,7 @@ class Machine(RuleBasedStateMachine):
     def a_stale_confirmation_repeats(self, round: int) -> None:
         pending = self.driver.coordinator.pending
         if pending is None or pending.round != round:
-            self.note(self.driver.send(Aggregated(self.driver.now, round)))
+            assert self.driver.send(Aggregated(self.driver.now, round)) == []
 
     @rule(
         lease=st.integers(-1, 40),
@@ -145,7 +145,8 @@ class Machine(RuleBasedStateMachine):
         if coordinator.phase is Phase.COLLECTING:
             assert self.books.open
         if coordinator.phase is Phase.WAITING:
-            assert any(wake > self.driver.now for wake in self.books.wakes)
+            latest = self.driver.now + self.driver.policy.pause
+            assert any(self.driver.now < wake <= latest for wake in self.books.wakes)
 
     def teardown(self) -> None:
         if not hasattr(self, "driver"):

@@ -49,7 +49,7 @@ def test_over_selection_asks_more_than_the_cohort_and_never_more_than_there_are(
 
 
 def test_the_round_closes_with_the_cohort_and_releases_the_rest() -> None:
-    run = Driver(Rounds(count=1, cohort=2, over_select=0.5))
+    run = Driver(Rounds(count=2, cohort=2, over_select=0.5))
     first, second, third = run.start()
     effects = run.contribute(third, first)
     assert [counted.lease for counted in of(Commit, effects)[0].contributions] == [first.lease, third.lease]
@@ -95,7 +95,7 @@ def test_a_round_of_which_everyone_is_rejected_is_tried_again_and_then_the_run_f
 
 
 def test_a_pause_lies_between_two_attempts() -> None:
-    run = Driver(Rounds(count=1, cohort=2, pause=60.0))
+    run = Driver(Rounds(count=1, cohort=2, pause=60.0, deadline=90.0))
     effects = run.reject(*run.start())
     assert of(Assign, effects) == []
     assert of(WakeAt, effects) == [WakeAt(60.0)]

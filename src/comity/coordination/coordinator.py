@@ -118,11 +118,9 @@ class Coordinator:
         return effects
 
     def _pass_time(self, effects: list[Effect]) -> None:
-        """What falls due by now comes before the event itself: at its deadline a result is late."""
+        """What falls due by now comes before the event: all leases end at the deadline, and then a result is late."""
         if self._resumes is not None and self._resumes <= self.now:
             self._open(effects)
-        if self._closes is not None and self._closes <= self.now:
-            self._settle(effects)
         for lease in self._leases.expire(self.now):
             self._free(lease.position)
             effects.append(Release(lease.assign.party, lease.assign.lease, "the lease has run out"))
