@@ -61,6 +61,7 @@ class Coordinator:
         self.policy = policy
         self.population = population
         self.seed = seed
+        self._parties = parties
         self._target = policy.target(parties)
         self._least = policy.least(parties)
         self.phase = Phase.NEW
@@ -172,7 +173,7 @@ class Coordinator:
         self._asked = self._rejected = 0
         self._closes = None if self.policy.deadline is None else self.now + self.policy.deadline
         busy = (lease.position for lease in self._leases)
-        self._draw = Draw(self._selection_seed(), len(self.population), busy)
+        self._draw = Draw(self._selection_seed(), self._parties, busy)
 
     def _selection_seed(self) -> Seed:
         return self.seed.child("select", round=self.round, attempt=self.attempt)
@@ -188,9 +189,8 @@ class Coordinator:
         if self._closes is not None and self._closes <= self.now:
             self._close("the deadline has passed", effects)
             return
-        parties = len(self.population)
         tally = Tally(self._asked, len(self._leases), accepted, self._rejected)
-        wanted = self.policy.wanted(tally, parties)
+        wanted = self.policy.wanted(tally, self._parties)
         if wanted > 0:
             self._ask(wanted, effects)
         if not self._leases or accepted + len(self._leases) < self._least:
@@ -288,7 +288,7 @@ class Coordinator:
         """The whole state as JSON-able data."""
         return {
             "format": _FORMAT,
-            "parties": len(self.population),
+            "parties": self._parties,
             "phase": self.phase.value,
             "round": self.round,
             "attempt": self.attempt,

@@ -51,7 +51,9 @@ class Leases:
         return lease in self._open
 
     def first_expiry(self) -> float | None:
-        return next(iter(self._open.values())).assign.expires if self._open else None
+        for lease in self._open.values():
+            return lease.assign.expires
+        return None
 
     def expire(self, now: float) -> list[Lease]:
         """Take out every lease whose time is over."""
