@@ -35,10 +35,11 @@ def from_arrays(
     """A data set from features `x` `[N, ...]` and targets `y` `[N, ...]`: NumPy, torch or anything array-like.
 
     Integer, boolean or text targets are classes (text is numbered in sorted order), floating-point ones a regression.
-    `classes` is the number of classes where not all occur. `party` `[N]` names the party of each row. `test` is a pair
-    of arrays, or the share of the rows to set aside (stratified by party and label). uint8 features are taken for
-    images and scaled to 0 … 1 unless an `affine` is given; other integers for token ids. Raises `DataError` for NaN or
-    infinite features, labels out of range, rows without a party, and no rows.
+    float64 is stored as float32. `classes` is the number of classes where not all occur. `party` `[N]` names the
+    party of each row. `test` is a pair of arrays, or the share of the rows to set aside (stratified by party and
+    label). uint8 features are taken for images and scaled to 0 … 1 unless an `affine` is given; other integers for
+    token ids. Raises `DataError` for NaN or infinite features, labels out of range, rows without a party, and no
+    rows.
     """
     column, target = _column(x), _column(y)
     if len(column) == 0:
@@ -55,7 +56,7 @@ def from_arrays(
     check_examples(whole, classes, name, features)
     if outside is not None:
         check_examples(outside, classes, f"{name}, test", features)
-    parties = None if party is None else PartyColumn.of(to_numpy(party), f"{name}, party")
+    parties = None if party is None else PartyColumn.of(party, f"{name}, party")
     card = Card(
         name=name,
         title=f"{len(column):,} examples of your own",
@@ -155,13 +156,23 @@ def check_huggingface(dataset: Any, columns: Sequence[str]) -> None:
 
 
 def _stacked(dataset: Any, column: str) -> Column:
-    rows = dataset.with_format("numpy")[column][:]
+    dtype = _stored_dtype(dataset, column)
+    rows = dataset.with_format("numpy", **({} if dtype is None else {"dtype": dtype}))[column][:]
     try:
         return np.stack([np.asarray(row) for row in rows])
     except ValueError:
         raise DataError(
             "the rows have different shapes", where=f"column {column!r}", mend="bring them to one shape with `map`"
         ) from None
+
+
+def _stored_dtype(dataset: Any, column: str) -> str | None:
+    """The dtype of a column of numbers; without it, `datasets` turns uint8 pixels into int64."""
+    feature: Any = getattr(dataset, "features", {}).get(column)
+    while hasattr(feature, "feature"):
+        feature = feature.feature
+    dtype = getattr(feature, "dtype", None)
+    return dtype if isinstance(dtype, str) and dtype.startswith(("int", "uint", "float")) else None
 
 
 def _class_names(dataset: Any, target: str) -> tuple[str, ...]:
@@ -205,7 +216,9 @@ def _pairs(dataset: Any, where: str) -> tuple[Column, Column]:
 
 
 def _column(values: Any) -> Column:
-    return np.asarray(to_numpy(values))
+    """The values as an array; float64 as float32, which models compute in."""
+    column = np.asarray(to_numpy(values))
+    return column.astype(np.float32) if column.dtype == np.float64 else column
 
 
 def _targets(y: Column) -> tuple[Column, tuple[str, ...]]:
@@ -229,7 +242,7 @@ def _numbered(y: Column, labels: tuple[str, ...], where: str) -> Column:
     codes: NDArray[np.int64] = np.array([positions.get(str(value), -1) for value in y.tolist()], dtype=np.int64)
     if (codes < 0).any():
         row = int(np.flatnonzero(codes < 0)[0])
-        raise DataError(f"label {y[row]!r} is not in the training data", where=f"{where}, row {row}", mend="drop it")
+        raise DataError(f"label {str(y[row])!r} is not in the training data", where=f"{where}, row {row}", mend="drop it")
     return codes
 
 

@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from comity.core.arrays import to_numpy
 from comity.core.errors import DataError
 
 
@@ -26,7 +27,9 @@ class PartyColumn:
 
         Raises `DataError` for a missing value.
         """
-        array = np.asarray(values)
+        array = np.asarray(to_numpy(values) if hasattr(values, "detach") else values)
+        if array.dtype.kind in "US" and not isinstance(values, np.ndarray):
+            array = np.asarray(values, dtype=object)  # a None among names would have become the name "None"
         if array.dtype.kind == "O":
             missing = np.array([value is None or value != value for value in array.tolist()], dtype=bool)
         else:
@@ -40,7 +43,8 @@ class PartyColumn:
         if array.dtype.kind == "f" and (array == np.floor(array)).all():
             array = array.astype(np.int64)
         if array.dtype.kind == "O":
-            array = np.array([str(value) for value in array.tolist()])
+            whole = all(isinstance(value, int) for value in array.tolist())
+            array = array.astype(np.int64) if whole else np.array([str(value) for value in array.tolist()])
         distinct, codes = np.unique(array, return_inverse=True)
         return cls(tuple(str(value) for value in distinct.tolist()), codes.reshape(-1).astype(np.int32))
 

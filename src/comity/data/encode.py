@@ -20,14 +20,16 @@ LIMIT = 5.0
 
 @dataclass(frozen=True)
 class Number:
-    """A numeric column: `(value − mean) / deviation`, cut to ±5, a missing value as 0.
+    """A numeric column: `(value − centre) / scale`, cut to ±`limit`; a missing value counts as `fill`.
 
     `missing` adds a second feature that is 1 where the value is missing.
     """
 
     name: str
-    mean: float
-    deviation: float
+    centre: float
+    scale: float
+    limit: float
+    fill: float
     missing: bool
 
     @property
@@ -37,8 +39,8 @@ class Number:
     def encode(self, column: pd.Series) -> NDArray[np.float32]:
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         lost = np.isnan(values)
-        scaled = np.clip((values - self.mean) / self.deviation, -LIMIT, LIMIT)
-        parts = [np.where(lost, 0.0, scaled)] + ([lost] if self.missing else [])
+        scaled = np.clip((np.where(lost, self.fill, values) - self.centre) / self.scale, -self.limit, self.limit)
+        parts = [scaled, lost] if self.missing else [scaled]
         return np.stack(parts, axis=1).astype(np.float32)
 
 
@@ -78,7 +80,10 @@ class Encoder:
 
     @classmethod
     def fit(cls, frame: pd.DataFrame, columns: Sequence[str] | None = None, *, standardise: bool = True) -> Encoder:
-        """Learn the encoding of `columns` (all where None). `standardise=False` leaves numbers as they are."""
+        """Learn the encoding of `columns` (all where None).
+
+        `standardise=False` leaves numbers as they are, and fills in the mean of the column where one is missing.
+        """
         chosen = list(frame.columns if columns is None else columns)
         check_columns(frame, chosen, "features")
         return cls(tuple(_fit(str(name), frame[name], standardise) for name in chosen))
@@ -126,10 +131,10 @@ def _fit(name: str, column: pd.Series, standardise: bool) -> Field:
         lost = np.isnan(values)
         if lost.all():
             raise DataError("every value is missing", where=f"column {name!r}", mend="leave the column out")
-        deviation = float(np.nanstd(values))
+        mean, deviation = float(np.nanmean(values)), float(np.nanstd(values))
         if not standardise:
-            return Number(name, 0.0, 1.0, bool(lost.any()))
-        return Number(name, float(np.nanmean(values)), deviation if deviation > 0 else 1.0, bool(lost.any()))
+            return Number(name, 0.0, 1.0, np.inf, mean, bool(lost.any()))
+        return Number(name, mean, deviation if deviation > 0 else 1.0, LIMIT, mean, bool(lost.any()))
     if column.dtype.kind in "mM":
         raise DataError("dates are not encoded", where=f"column {name!r}", mend="derive a month, a weekday or an age")
     frequency = _text(column).value_counts(normalize=True)

@@ -62,6 +62,8 @@ class Examples:
 
     def take(self, positions: NDArray[np.int64] | slice) -> Examples:
         """The examples at `positions` among these, still without copying the columns."""
+        if self.rows is None and isinstance(positions, slice):
+            return replace(self, rows=np.arange(*positions.indices(len(self.y))))
         rows = np.arange(len(self.y)) if self.rows is None else self.rows
         return replace(self, rows=rows[positions])
 

@@ -43,6 +43,7 @@ def from_frame(
     if len(frame) == 0:
         raise DataError("the data set is empty", where="from_frame", mend="give at least one row")
     chosen = [name for name in frame.columns if name not in (target, party)] if features is None else list(features)
+    check_columns(frame, chosen, "from_frame")
     y, labels = read_target(frame[target])
     columns = {} if party is None else {party: PartyColumn.of(frame[party].to_numpy(), f"party column {party!r}")}
     classes = None if y.dtype.kind == "f" else len(labels) or max(int(y.max()), 0) + 1
