@@ -1,4 +1,4 @@
-"""Comity: federated learning. Many parties train one model on data that never leaves them, and every party can check it.
+"""Comity: federated learning. Many parties train one model on data that stays where it is, and each can check that.
 
 Four nouns: a *Learner* (what is trained), a *Program* (the algorithm), an *Aggregator* (how contributions become one)
 and a *Federation* (where the parties are). A `Job` binds the first three; `run(job, federation)` carries it out.
@@ -76,7 +76,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`comity.torch` and `comity.sklearn` are loaded when first used, so that importing Comity loads neither library."""
+    """`comity.torch` and `comity.sklearn` load when first used: importing Comity imports neither library."""
     if name in ("torch", "sklearn"):
         return import_module(f"comity.learners.{name}")
     raise AttributeError(f"module 'comity' has no attribute {name!r}")

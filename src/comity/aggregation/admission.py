@@ -34,7 +34,10 @@ class Admission:
             return [fault] * count
         verdicts: list[tuple[Reason, str] | None] = [None] * count
         weight = np.asarray(to_numpy(contribution.weight), dtype=np.float64)[:, 0]
-        length = np.asarray(to_numpy(norms(contribution.vectors)))[:, 0] if contribution.vectors else np.zeros(count)
+        with np.errstate(over="ignore", invalid="ignore"):
+            length = (
+                np.asarray(to_numpy(norms(contribution.vectors)))[:, 0] if contribution.vectors else np.zeros(count)
+            )
         sound = np.isfinite(length) & np.isfinite(weight)
         for statistics in contribution.metrics.values():
             sound &= np.isfinite(to_numpy(statistics)).all(axis=-1)

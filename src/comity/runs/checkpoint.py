@@ -21,7 +21,7 @@ from comity.core.manifest import Json
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A run between two rounds: named arrays, and JSON facts (the coordinator's snapshot, the event queue, counters)."""
+    """A run between two rounds: named arrays, and JSON facts (the coordinator's snapshot, the clock, counters)."""
 
     job: str
     arrays: Mapping[str, NDArray[Any]]
@@ -29,7 +29,7 @@ class Checkpoint:
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
-    """Replace the checkpoint at `path`. Raises `CheckpointError`; the one that was there stays whole until the new one is on disk."""
+    """Replace the checkpoint at `path`. Raises `CheckpointError`; the old one stays until the new is on disk."""
     metadata = {"job": checkpoint.job, "facts": json.dumps(checkpoint.facts)}
     tensors = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in checkpoint.arrays.items()}
     replace_file(path, save(tensors, metadata=metadata))
@@ -50,7 +50,7 @@ def read(path: Path, job: str) -> Checkpoint:
         raise CheckpointError(
             f"the checkpoint belongs to job {str(metadata.get('job'))[:12]}, not to {job[:12]}",
             where=str(path),
-            mend="resume with the job file and the --set values that the run was started with, or choose another folder",
+            mend="resume with the job file and --set values the run was started with, or choose another folder",
         )
     return Checkpoint(job, arrays, facts)
 

@@ -28,7 +28,7 @@ class Arena:
         self.block = dict(block)
         self.rows = rows
         self.blocks = blocks
-        self._file: Any = None if forked else tempfile.NamedTemporaryFile(prefix="comity-arena-")
+        self._file: Any = None if forked else tempfile.NamedTemporaryFile(prefix="comity-arena-")  # noqa: SIM115  # lives as long as the arena
         entries = sum(self.broadcast.values()) + blocks * rows * sum(self.block.values())
         if self._file is not None:
             self._file.truncate(4 * max(entries, 1))

@@ -220,10 +220,7 @@ class Loop:
         answer = self._answer
         assert answer is not None
         self._end(effect.lease)
-        self._collecting.accept(answer, effect.factor)
-        if answer.batch.memory:
-            written = {name: rows[answer.k] * 1 for name, rows in answer.batch.memory.items()}
-            self.memory[effect.party] = {**self.memory.get(effect.party, {}), **written}
+        self._collecting.accept(effect.party, answer, effect.factor)
 
     def _end(self, lease: int) -> None:
         self._assigned.pop(lease, None)
@@ -233,6 +230,8 @@ class Loop:
         collected, self._collecting = self._collecting, Collecting.of(self.job)
         aggregate = collected.aggregate(len(self.data))
         self.state = self.job.program.update(self.state, aggregate)
+        for party, written in collected.memory.items():
+            self.memory[party] = {**self.memory.get(party, {}), **written}
         self._publish(commit.round + 1)
         return Committed(commit.round, self.coordinator.now, aggregate, collected)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from comity.core.arrays import to_numpy
+from comity.core.arrays import Array, to_numpy
 from comity.core.contribution import Aggregate
 from comity.core.errors import Rejection
 from comity.jobs.job import Job
@@ -23,7 +23,8 @@ class Collecting:
     """What has come in for one round.
 
     Answers that follow one another in a batch are added together; `flush` must be called before their arrays are
-    reused.
+    reused. What parties want to remember waits in `memory` until the round is committed: an abandoned one leaves no
+    trace.
     """
 
     job: Job
@@ -32,6 +33,7 @@ class Collecting:
     bytes_down: int = 0
     rejected: list[Rejection] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    memory: dict[str, dict[str, Array]] = field(default_factory=dict)
     _weights: list[NDArray[np.float64]] = field(default_factory=list)
     _statistics: list[Mapping[str, NDArray[np.float64]]] = field(default_factory=list)
     _run: tuple[Batch, int, int, float] | None = None
@@ -40,7 +42,9 @@ class Collecting:
     def of(cls, job: Job) -> Collecting:
         return cls(job, job.chain.split()[1].start(job.exchange))
 
-    def accept(self, answer: Answer, factor: float) -> None:
+    def accept(self, party: str, answer: Answer, factor: float) -> None:
+        if answer.batch.memory:
+            self.memory[party] = {name: rows[answer.k] * 1 for name, rows in answer.batch.memory.items()}
         if self._run is not None:
             batch, start, stop, same = self._run
             if batch is answer.batch and stop == answer.k and same == factor:
