@@ -124,6 +124,19 @@ def test_a_huggingface_dataset_of_arrays() -> None:
     assert list(data.split(Natural()).ids) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(("shape", "expected"), [((4, 5), (1, 4, 5)), ((4, 5, 3), (3, 4, 5))])
+def test_huggingface_images_have_their_channels_first(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    datasets = pytest.importorskip("datasets")
+    image = pytest.importorskip("PIL.Image")
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    rows = {"image": [image.fromarray(pixels)] * 2, "label": [0, 1]}
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    data = from_huggingface(datasets.Dataset.from_dict(rows, features=features), features="image", target="label")
+    assert data.train.features().shape == (2, *expected)
+    assert data.train.x.dtype == np.uint8
+    assert np.array_equal(data.train.x[0], pixels[None] if len(shape) == 2 else pixels.transpose(2, 0, 1))
+
+
 def test_a_huggingface_table_is_encoded_like_a_frame() -> None:
     datasets = pytest.importorskip("datasets")
     rows = {"age": [1.0, 2.0, 3.0, 4.0], "sex": ["f", "m", "f", "m"], "ill": ["no", "no", "yes", "yes"]}

@@ -108,8 +108,9 @@ def from_huggingface(
 ) -> Dataset:
     """A data set from a Hugging Face `datasets.Dataset` (one split).
 
-    `features` is one column of arrays or images, or several columns of a table, which are encoded as `from_frame`
-    does; all columns but the target and the party where None. `test` is another split, or a share.
+    `features` is one column of arrays or images (which become `[N, C, H, W]`), or several columns of a table, which are
+    encoded as `from_frame` does; all columns but the target and the party where None. `test` is another split, or a
+    share.
     """
     check_huggingface(dataset, [target, *([party] if party else [])])
     if not isinstance(features, str):
@@ -159,11 +160,14 @@ def _stacked(dataset: Any, column: str) -> Column:
     dtype = _stored_dtype(dataset, column)
     rows = dataset.with_format("numpy", **({} if dtype is None else {"dtype": dtype}))[column][:]
     try:
-        return np.stack([np.asarray(row) for row in rows])
+        stacked = np.stack([np.asarray(row) for row in rows])
     except ValueError:
         raise DataError(
             "the rows have different shapes", where=f"column {column!r}", mend="bring them to one shape with `map`"
         ) from None
+    if type(getattr(dataset, "features", {}).get(column)).__name__ != "Image":
+        return stacked
+    return stacked[:, None] if stacked.ndim == 3 else np.moveaxis(stacked, -1, 1)
 
 
 def _stored_dtype(dataset: Any, column: str) -> str | None:
@@ -242,7 +246,9 @@ def _numbered(y: Column, labels: tuple[str, ...], where: str) -> Column:
     codes: NDArray[np.int64] = np.array([positions.get(str(value), -1) for value in y.tolist()], dtype=np.int64)
     if (codes < 0).any():
         row = int(np.flatnonzero(codes < 0)[0])
-        raise DataError(f"label {str(y[row])!r} is not in the training data", where=f"{where}, row {row}", mend="drop it")
+        raise DataError(
+            f"label {str(y[row])!r} is not in the training data", where=f"{where}, row {row}", mend="drop it"
+        )
     return codes
 
 

@@ -129,10 +129,12 @@ class Heterogeneity:
             axes.bar(np.arange(shown), height, bottom=bottom, width=0.9, color=colours(shade), label=str(label))
             bottom += height
         if 1 < counts.shape[1] <= 20:
-            axes.legend(title="decile" if self.binned else "label", fontsize=7, ncols=2)
+            axes.legend(
+                title="decile" if self.binned else "label", fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0)
+            )
         names = [name if len(name) <= 16 else name[:15] + "…" for name in self.names[:shown]]
         axes.set_xticks(np.arange(shown), names, rotation=90, fontsize=6)
-        axes.set(ylabel="examples", title=f"Labels of {shown} of {self.parties:,} parties")
+        axes.set(xlim=(-0.7, shown - 0.3), ylabel="examples", title=f"Labels of {shown} of {self.parties:,} parties")
 
 
 def describe(data: FederatedData, *, classes: int | None = None, sample: int = 2000) -> Heterogeneity:

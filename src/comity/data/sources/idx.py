@@ -75,9 +75,8 @@ def load_idx(
 
 def _spellings(part: str, kind: str) -> list[str]:
     """The names under which a file goes round: gzipped or not, with a dash or a dot."""
-    return [f"{part}-{name}-ubyte{suffix}" for suffix in ("", ".gz") for name in (kind,)] + [
-        f"{part}-{kind.replace('-', '.')}-ubyte{suffix}" for suffix in ("", ".gz")
-    ]
+    names = (kind, kind.replace("-", "."))
+    return [f"{part}-{name}-ubyte{suffix}" for name in names for suffix in ("", ".gz")]
 
 
 def _header(head: bytes, path: Path) -> tuple[tuple[int, ...], str, int]:
