@@ -1,0 +1,229 @@
+"""The batched trainer: K parties at once on stacked parameters `[K, D]`.
+
+Batches are padded and masked to one size; parties are sorted by their number of steps, so that those still training
+are a prefix of the rows. They are taken in chunks small enough for the processor's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from comity.core.arrays import Array
+from comity.core.layout import Layout
+from comity.data.examples import Examples
+from comity.learners.base import Trained, Work
+from comity.learners.torch.losses import Loss
+from comity.learners.torch.optimizers import FlatOptimizer, Shift, fusible
+from comity.learners.torch.resident import ResidentTrainer
+from comity.learners.torch.session import session
+from comity.learners.torch.stack import Stack
+from comity.learners.torch.timetable import Timetable
+
+_CHUNK = {"cpu": 32}
+_CHUNK_ACCELERATOR = 256
+_TOLERANCE = 1e-3
+"""How far batched training may be from resident training, relative to the norm of what training changed."""
+_CHECKED_STEPS = 8
+
+
+def obstacle(module: nn.Module, layout: Layout, loss: Loss) -> str | None:
+    """Why K parties of a model cannot be trained as one batch, or None, from the module's parts alone.
+
+    What only shows when it runs (an operation that `vmap` cannot map) makes the batched trainer fall back.
+    """
+    if loss.each is None:
+        return f"the loss {loss.name!r} gives no loss of a single example, which padding needs"
+    for name, part in module.named_modules():
+        kind = type(part).__name__
+        if isinstance(part, nn.modules.batchnorm._NormBase) and part.track_running_stats:
+            return f"{name or kind} ({kind}) takes statistics over a batch, which padding would change"
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            return f"{name or kind} ({kind}) takes statistics over a batch, which padding would change"
+        rate = part.p if isinstance(part, nn.modules.dropout._DropoutNd) else getattr(part, "dropout", 0.0)
+        if isinstance(rate, (int, float)) and rate > 0:
+            return f"{name or kind} ({kind}) drops units at random, which each party does from its own seed"
+        if isinstance(part, nn.RNNBase):
+            return f"{name or kind} ({kind}) cannot be mapped over parties by torch.func.vmap"
+    return None
+
+
+class BatchedTrainer:
+    """Trains K parties at once; evaluates, and trains what cannot be batched, on a resident trainer."""
+
+    def __init__(self, resident: ResidentTrainer, loss: Loss) -> None:
+        self.resident = resident
+        self.layout = resident.layout
+        self.loss = loss
+        self._stacks: dict[int, Stack] = {}
+        self._verdicts: dict[tuple[object, ...], str | None] = {}
+
+    @property
+    def explanation(self) -> str:
+        """Which kinds of work were trained as one batch and, where they were not, why; one line each."""
+        lines = [
+            "parties trained as one batch" if why is None else f"parties trained one by one: {why}"
+            for why in self._verdicts.values()
+        ]
+        return "\n".join([*dict.fromkeys(lines), *filter(None, [self.resident.explanation])])
+
+    def place(self, array: NDArray[np.float32]) -> Array:
+        """The array itself on a CPU, else a tensor on the trainer's device."""
+        return self.resident.place(array)
+
+    def evaluate(
+        self, weights: Array, local: Array | None, examples: Sequence[Examples]
+    ) -> Mapping[str, NDArray[np.float64]]:
+        """Additive statistics `[K, S]` of every metric and of the loss."""
+        return self.resident.evaluate(weights, local, examples)
+
+    def train(self, work: Work) -> Trained:
+        """Train all parties; equal to resident training but for rounding."""
+        why = _mixture(work.examples)
+        if why is None:
+            why = self._verdict(work)
+        else:
+            self._verdicts[("mixture",)] = why
+        return self._train(work) if why is None else self.resident.train(work)
+
+    def _verdict(self, work: Work) -> str | None:
+        """Why this kind of work cannot be batched, found once by training a few parties both ways."""
+        x, y = work.examples[0].x, work.examples[0].y
+        plan = work.plan
+        key = (type(plan), plan.batch_size, fusible(plan), x.shape[1:], x.dtype, y.shape[1:])
+        if key not in self._verdicts:
+            trial = _trial(work)
+            expected = self.resident.train(trial)
+            try:
+                self._verdicts[key] = _disagreement(self._train(trial), expected, trial.weights)
+            except Exception as error:  # vmap and tracing fail in as many ways as there are modules
+                first = (str(error).splitlines() or [""])[0]
+                self._verdicts[key] = f"they cannot be mapped ({type(error).__name__}: {first})"
+        return self._verdicts[key]
+
+    def _train(self, work: Work) -> Trained:
+        resident, parties = self.resident, len(work.examples)
+        device = resident.device
+        with session(device, resident.hardware), torch.no_grad():
+            weights, local = resident.border.receive(work.weights, work.local, parties)
+            for examples in work.examples:
+                resident.evaluator.inspect(examples)
+            counts = np.array(
+                [work.plan.batches(len(party), work.budget(index)) for index, party in enumerate(work.examples)]
+            )
+            outcome = _Outcome(
+                weights=torch.empty(parties, self.layout.size, device=device),
+                local=None if local is None else torch.empty(parties, self.layout.local_size, device=device),
+                losses=torch.empty(parties, 2, device=device),
+            )
+            shift = Shift.of(work.correction, self.layout.shared_size, device)
+            by_steps = np.argsort(-counts, kind="stable")
+            size = _chunk_size(parties, device)
+            for start in range(0, parties, size):
+                rows = by_steps[start : start + size]
+                self._train_chunk(work, rows, counts[rows], (weights, local), shift, self._stack(size), outcome)
+            steps = torch.from_numpy(counts[:, None].astype(np.float32)).to(device)
+        return resident.border.send(work, outcome.weights, outcome.local, steps, outcome.losses)
+
+    def _train_chunk(
+        self,
+        work: Work,
+        rows: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        start: tuple[Tensor, Tensor | None],
+        shift: Shift,
+        stack: Stack,
+        outcome: _Outcome,
+    ) -> None:
+        index = torch.from_numpy(rows).to(stack.flat.device)
+        stack.load(*(None if part is None else _take(part, index) for part in start))
+        table = Timetable.of(work, rows, counts, len(stack.flat))
+        lr = work.plan.rate(work.round)
+        shift = shift.take(index)
+        fused = fusible(work.plan) and not getattr(work.plan, "weight_decay", 0.0) and shift.is_none
+        trained = stack.regions.trained
+        optimizer = FlatOptimizer(work.plan, lr, shift, stack.flat[:, :trained], stack.gradient)
+        losses = []
+        for step, (x, y, shares) in enumerate(table.batches(self.resident.feeder)):
+            if fused:
+                losses.append(stack.fused_step(x, y, shares)(x, y, shares, -lr))
+            else:
+                losses.append(stack.gradient_step(x, y, shares)(x, y, shares))
+                optimizer.step(table.active(step))
+        sizes = torch.from_numpy(table.sizes).to(index.device)
+        outcome.losses[index, 0] = (torch.stack(losses) * sizes).sum(0)[: len(rows)]
+        outcome.losses[index, 1] = sizes.sum(0)[: len(rows)]
+        stack.store(index, outcome.weights, outcome.local)
+
+    def _stack(self, size: int) -> Stack:
+        if size not in self._stacks:
+            self._stacks[size] = Stack(self.resident.arena, self.loss, size, self.resident.hardware.precision)
+        return self._stacks[size]
+
+
+@dataclass(frozen=True, eq=False)
+class _Outcome:
+    weights: Tensor
+    local: Tensor | None
+    losses: Tensor
+
+
+def _take(vectors: Tensor, index: Tensor) -> Tensor:
+    """The rows at `index`; one row where all are the same memory."""
+    return vectors[:1] if len(vectors) == 1 or vectors.stride(0) == 0 else vectors[index]
+
+
+def _chunk_size(parties: int, device: torch.device) -> int:
+    """Parties a chunk: chunks of equal size, of which there are few different ones, as each is traced anew."""
+    most = _CHUNK.get(device.type, _CHUNK_ACCELERATOR)
+    grain = max(1, most // 8) if parties > most else 1
+    each = ceil(parties / ceil(parties / most))
+    return ceil(each / grain) * grain
+
+
+def _mixture(parties: Sequence[Examples]) -> str | None:
+    kinds = {
+        (party.x.shape[1:], party.x.dtype, party.y.shape[1:], party.y.dtype, party.affine is None) for party in parties
+    }
+    if len(kinds) > 1 or not all(len(party) for party in parties):
+        return "their data differ in shape or dtype, or a party has no examples"
+    return None
+
+
+def _trial(work: Work) -> Work:
+    """A few steps of the smallest, the middle and the largest party."""
+    by_size = sorted(range(len(work.examples)), key=lambda index: len(work.examples[index]))
+    chosen = sorted({by_size[0], by_size[len(by_size) // 2], by_size[-1]})
+    first = work.plan.batches(len(work.examples[by_size[0]]))
+    rows = np.array(chosen)
+    correction = work.correction
+    return replace(
+        work,
+        examples=[work.examples[index] for index in chosen],
+        seeds=[work.seeds[index] for index in chosen],
+        budgets=(),
+        plan=replace(work.plan, epochs=None, steps=min(first, _CHECKED_STEPS)),
+        weights=_pick(work.weights, rows),
+        local=_pick(work.local, rows),
+        correction=replace(correction, anchor=_pick(correction.anchor, rows), drift=_pick(correction.drift, rows)),
+    )
+
+
+def _pick(vectors: Array | None, rows: NDArray[np.int64]) -> Array | None:
+    return vectors if vectors is None or vectors.ndim == 1 else vectors[rows]
+
+
+def _disagreement(found: Trained, expected: Trained, start: Array) -> str | None:
+    for index in range(len(expected.weights)):
+        moved = torch.as_tensor(expected.weights[index] - (start if start.ndim == 1 else start[index]))
+        error = torch.linalg.vector_norm(torch.as_tensor(found.weights[index] - expected.weights[index]))
+        bound = _TOLERANCE * torch.linalg.vector_norm(moved) + 1e-6
+        if not bool(error <= bound):
+            return f"the result differs from one-by-one training by {float(error):.2g}, more than {float(bound):.2g}"
+    return None

@@ -1,0 +1,103 @@
+"""The resident trainer: one party after another on one arena."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from comity.core.arrays import Array
+from comity.core.layout import Layout
+from comity.data.examples import Examples
+from comity.learners.base import Hardware, Trained, Work
+from comity.learners.metrics import Metric
+from comity.learners.torch.arena import Arena
+from comity.learners.torch.batches import Feeder, batch_size
+from comity.learners.torch.border import Border
+from comity.learners.torch.descent import Descent
+from comity.learners.torch.evaluation import Evaluator
+from comity.learners.torch.losses import Loss
+from comity.learners.torch.optimizers import Shift
+from comity.learners.torch.session import session, start_noise, to_tensor
+from comity.learners.torch.steps import Ladder
+
+
+class ResidentTrainer:
+    """Trains and evaluates parties one by one on a resident module. It is not shared between threads.
+
+    Arrays go out as they came in: NumPy where `Work.weights` is NumPy, else tensors on the trainer's device.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        layout: Layout,
+        loss: Loss,
+        metrics: Sequence[Metric],
+        hardware: Hardware,
+        device: torch.device,
+    ) -> None:
+        self.layout = layout
+        self.hardware = hardware
+        self.device = device
+        self.arena = Arena(module, layout, device)
+        self.ladder = Ladder(self.arena, loss, hardware.precision)
+        self.feeder = Feeder(loss, device)
+        self.border = Border(layout, device)
+        self.evaluator = Evaluator(self.arena, loss, metrics, hardware, self.feeder)
+
+    @property
+    def explanation(self) -> str:
+        """How training steps are computed, by batch shape, and why."""
+        return self.ladder.explanation
+
+    def train(self, work: Work) -> Trained:
+        """Train every party from its weights. Raises `DataError` and `LearnerError`, which name no party."""
+        parties = len(work.examples)
+        with session(self.device, self.hardware), torch.no_grad():
+            weights, local = self.border.receive(work.weights, work.local, parties)
+            shift = Shift.of(work.correction, self.layout.shared_size, self.device)
+            trained = torch.empty(parties, self.layout.size, device=self.device)
+            kept = None if local is None else torch.empty(parties, self.layout.local_size, device=self.device)
+            losses = torch.empty(parties, 2, device=self.device)
+            steps = torch.empty(parties, 1, device=self.device)
+            for index, examples in enumerate(work.examples):
+                self.evaluator.inspect(examples)
+                self.arena.load(weights[index], None if local is None else local[index])
+                self.arena.training()
+                count = work.plan.batches(len(examples), work.budget(index))
+                self._train_party(work, index, count, shift.row(index), losses[index])
+                steps[index] = count
+                self.arena.regions.store(self.arena.flat, trained[index], None if kept is None else kept[index])
+        return self.border.send(work, trained, kept, steps, losses)
+
+    def place(self, array: NDArray[np.float32]) -> Array:
+        """The array itself on a CPU, else a tensor on the trainer's device."""
+        return array if self.device.type == "cpu" else to_tensor(array, self.device)
+
+    def evaluate(
+        self, weights: Array, local: Array | None, examples: Sequence[Examples]
+    ) -> Mapping[str, NDArray[np.float64]]:
+        """Additive statistics `[K, S]` of every metric and of the loss."""
+        with session(self.device, self.hardware), torch.inference_mode():
+            rows, kept = self.border.receive(weights, local, len(examples))
+            return self.evaluator.statistics(rows, kept, examples)
+
+    def _train_party(self, work: Work, index: int, count: int, shift: Shift, statistics: Tensor) -> None:
+        examples = work.examples[index]
+        size = batch_size(work.plan.batch_size, len(examples))
+        descent = Descent(self.ladder, work.plan, work.plan.rate(work.round), shift)
+        losses, sizes = [], []
+        start_noise(work.seeds[index], self.device)
+        try:
+            for x, y in self.feeder.epochs(examples, size, count, work.seeds[index]):
+                losses.append(descent(x, y))
+                sizes.append(len(y))
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            raise self.evaluator.unfit(error, f"features {list(examples.x.shape[1:])}, batches of {size}") from error
+        counts = torch.tensor(sizes, dtype=torch.float32, device=self.device)
+        statistics[0] = torch.stack(losses).float() @ counts
+        statistics[1] = float(sum(sizes))

@@ -1,0 +1,107 @@
+"""Stacked arenas: the same module for several parties, one row of a flat tensor each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from comity.learners.base import Precision
+from comity.learners.torch import passes
+from comity.learners.torch.arena import Arena
+from comity.learners.torch.losses import Loss
+from comity.learners.torch.session import autocast, loss_scale
+from comity.learners.torch.trace import Objective, trace_gradient
+
+
+class Stack:
+    """`parties` rows of an arena, and training steps traced over all of them.
+
+    A step takes `x` `[K, B, ...]`, `y` `[K, B, ...]` and `shares` `[K, B]`, the weight of each example in its
+    party's mean (zero for padding), and returns each party's mean loss `[K]`.
+    """
+
+    def __init__(self, arena: Arena, loss: Loss, parties: int, precision: Precision) -> None:
+        self.regions = arena.regions
+        self.loss = loss
+        self.precision = precision
+        device = arena.flat.device
+        self.flat = torch.zeros(parties, arena.regions.total, device=device)
+        self.gradient = torch.zeros(parties, arena.regions.trained, device=device)
+        self.parameters = {name: self._rows(self.flat, name, array) for name, array in arena.parameters.items()}
+        self.gradients = {name: self._rows(self.gradient, name, array) for name, array in arena.parameters.items()}
+        self.others = {
+            name: self._rows(self.flat, name, array) if name in self.regions.spans else array
+            for name, array in arena.others.items()
+        }
+        self._objective = self._mapped(arena)
+        self._steps: dict[tuple[Any, ...], Any] = {}
+
+    def load(self, weights: Tensor | None, local: Tensor | None) -> None:
+        """Start parties, one a row; rows beyond theirs keep what they had."""
+        assert weights is not None
+        rows = len(self.flat) if len(weights) == 1 else len(weights)
+        self.regions.load(self.flat[:rows], weights, local)
+
+    def store(self, index: Tensor, weights: Tensor, local: Tensor | None) -> None:
+        """Put the first rows into the rows at `index` of `weights` `[K, D]` and `local` `[K, L]`."""
+        rows = self.flat[: len(index)]
+        for vectors, copies in ((weights, self.regions.weights), (local, self.regions.local)):
+            if vectors is not None:
+                for inside, outside in copies:
+                    vectors[:, outside].index_copy_(0, index, rows[:, inside])
+
+    def fused_step(self, x: Tensor, y: Tensor, shares: Tensor) -> Any:
+        """The step `w ← w − lr·g` for batches like this one, called with `(x, y, shares, minus_lr)`."""
+        return self._step(x, y, shares, fused=True)
+
+    def gradient_step(self, x: Tensor, y: Tensor, shares: Tensor) -> Any:
+        """The step that fills `gradient`, called with `(x, y, shares)`."""
+        return self._step(x, y, shares, fused=False)
+
+    def _step(self, x: Tensor, y: Tensor, shares: Tensor, *, fused: bool) -> Any:
+        key = (tuple(x.shape), x.dtype, tuple(y.shape), y.dtype, fused)
+        if key not in self._steps:
+            self._steps[key] = self._trace(x, y, shares, fused=fused)
+        return self._steps[key]
+
+    def _trace(self, x: Tensor, y: Tensor, shares: Tensor, *, fused: bool) -> Any:
+        scale = loss_scale(self.precision)
+        traced = trace_gradient(self._objective, self.parameters, self.others, (x, y, shares), scale)
+        passes.simplify(traced.graph)
+        arrays = (*self.parameters.values(), *self.others.values())
+        if fused:
+            passes.fuse_sgd(traced.graph, len(self.parameters), decay=[])
+        else:
+            passes.write_gradients(traced.graph, len(self.parameters), len(self.others))
+            arrays = (*arrays, *self.gradients.values())
+        play = passes.bind(traced)
+
+        def step(*batch: Any) -> Tensor:
+            with torch.inference_mode():
+                return play(*arrays, *batch)[0]  # type: ignore[no-any-return]
+
+        return step
+
+    def _mapped(self, arena: Arena) -> Objective:
+        """The sum over parties of their masked mean losses, whose gradient is each party's own."""
+        each, module, device = self.loss.each, arena.module, arena.flat.device
+        assert each is not None
+        spans = arena.regions.spans
+
+        def one(trained: Any, others: Any, x: Tensor, y: Tensor, shares: Tensor) -> Tensor:
+            with autocast(device, self.precision):
+                losses = each(functional_call(module, {**trained, **others}, (x,)), y)
+            return (losses.float() * shares).sum()
+
+        def objective(trained: Any, others: Any, batch: Any) -> tuple[Tensor, Tensor]:
+            axes = (dict.fromkeys(trained, 0), {name: 0 if name in spans else None for name in others}, 0, 0, 0)
+            losses = vmap(one, in_dims=axes)(trained, others, *batch)
+            return losses.sum(), losses
+
+        return objective
+
+    def _rows(self, flat: Tensor, name: str, array: Tensor) -> Tensor:
+        return flat[:, self.regions.spans[name]].view(len(flat), *array.shape)

@@ -1,0 +1,201 @@
+"""The ladder of training steps: a traced graph where it agrees with autograd, otherwise autograd itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor, fx
+
+from comity.learners.base import Precision
+from comity.learners.torch import passes
+from comity.learners.torch.arena import Arena
+from comity.learners.torch.convolutions import optimise_convolutions
+from comity.learners.torch.losses import Loss
+from comity.learners.torch.session import autocast, loss_scale
+from comity.learners.torch.trace import mean_loss, trace_gradient
+
+_SMALL_BATCH = 64
+"""Batches up to this size are traced whatever the plan; larger odd ones are too rare to pay for a trace."""
+
+_TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2, "float16": 5e-2}
+"""How far a traced step may be from autograd, relative to the norm of the gradient."""
+
+
+class GradientStep(Protocol):
+    """Fills the gradient arena from one batch and returns the mean loss."""
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor: ...
+
+
+class FusedStep(Protocol):
+    """Takes one step `w ← keep·w − lr·g` on the arena and returns the mean loss; `keeps` is (shared, local)."""
+
+    def __call__(self, x: Tensor, y: Tensor, minus_lr: float, *keeps: float) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a step is traced for: shapes and dtypes of a batch."""
+
+    x: tuple[int, ...]
+    x_dtype: torch.dtype
+    y: tuple[int, ...]
+    y_dtype: torch.dtype
+
+    @classmethod
+    def of(cls, x: Tensor, y: Tensor) -> Shape:
+        return cls(tuple(x.shape), x.dtype, tuple(y.shape), y.dtype)
+
+
+S = TypeVar("S")
+
+Verdict: TypeAlias = str | None
+"""Why a rung does not hold, or None where it does."""
+
+
+class Ladder:
+    """The training steps of one arena, made once for each batch shape and kept."""
+
+    def __init__(self, arena: Arena, loss: Loss, precision: Precision) -> None:
+        self.arena = arena
+        self.loss = loss
+        self.precision = precision
+        self.scale = loss_scale(precision)
+        self._gradients: dict[Shape, GradientStep] = {}
+        self._fused: dict[tuple[Shape, bool], FusedStep | None] = {}
+        self._notes: dict[str, None] = {}
+        device = arena.flat.device
+        self._autocast = lambda: autocast(device, precision)
+        self._objective = mean_loss(arena.module, loss.mean, self._autocast)
+
+    @property
+    def explanation(self) -> str:
+        """Which rung serves which batch shape, and why; one line each."""
+        return "\n".join(self._notes)
+
+    def autograd(self, x: Tensor, y: Tensor) -> Tensor:
+        """The lowest rung: the module itself and autograd, accumulating into the gradient arena."""
+        self.arena.gradient.zero_()
+        with torch.enable_grad():
+            with self._autocast():
+                loss = self.loss.mean(self.arena.module(x), y)
+            torch.autograd.backward([loss if self.scale == 1.0 else loss * self.scale])
+        if self.scale != 1.0:
+            self.arena.gradient.div_(self.scale)
+        return loss.detach()
+
+    def gradient(self, x: Tensor, y: Tensor, planned: int | None) -> GradientStep:
+        """The step that fills the gradient arena for batches like this one."""
+        shape = Shape.of(x, y)
+        if shape not in self._gradients:
+            traced = self._climb(x, y, planned, "traced", self._trace_gradient, self._gradient_of)
+            self._gradients[shape] = traced or self.autograd
+        return self._gradients[shape]
+
+    def fused(self, x: Tensor, y: Tensor, planned: int | None, *, decay: bool) -> FusedStep | None:
+        """The step with the SGD update fused in for batches like this one, or None: then use `gradient`."""
+        key = (Shape.of(x, y), decay)
+        if key not in self._fused:
+
+            def trace(x: Tensor, y: Tensor) -> FusedStep:
+                return self._trace_fused(x, y, decay=decay)
+
+            self._fused[key] = self._climb(x, y, planned, "traced, update fused", trace, self._change_of)
+        return self._fused[key]
+
+    def _climb(
+        self,
+        x: Tensor,
+        y: Tensor,
+        planned: int | None,
+        rung: str,
+        trace: Callable[[Tensor, Tensor], S],
+        measure: Callable[[S, Tensor, Tensor], Tensor],
+    ) -> S | None:
+        """A traced step if it can be had and agrees with autograd on this batch, which leaves no mark anywhere."""
+        step, why = None, None
+        if len(x) > _SMALL_BATCH and len(x) != planned:
+            why = f"more than {_SMALL_BATCH} examples and not the planned batch size"
+        else:
+            saved = self.arena.snapshot()
+            try:
+                step = trace(x, y)
+                why = self._disagreement(step, measure, x, y)
+            except Exception as error:  # a module may fail to be traced in any way
+                why = f"cannot be traced ({type(error).__name__}: {(str(error).splitlines() or [''])[0]})"
+            finally:
+                self.arena.restore(saved)
+        self._notes[f"batches of {list(x.shape)}: " + (rung if why is None else f"autograd: {why}")] = None
+        return step if why is None else None
+
+    def _disagreement(self, step: S, measure: Callable[[S, Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Verdict:
+        outcomes = []
+        start = self.arena.snapshot()
+        trained = self.arena.regions.trained
+        runs: list[Callable[[], Tensor]] = [lambda: self._gradient_of(self.autograd, x, y), lambda: measure(step, x, y)]
+        for run in runs:
+            with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+                torch.manual_seed(0)
+                gradient = run()
+            outcomes.append((gradient, self.arena.flat[trained:].clone()))
+            self.arena.restore(start)
+        (expected, buffers), (found, moved) = outcomes
+        tolerance = _TOLERANCE[self.precision]
+        for name, one, other in (("gradient", expected, found), ("buffers", buffers, moved)):
+            error = float(torch.linalg.vector_norm(one - other))
+            bound = tolerance * float(torch.linalg.vector_norm(one)) + 1e-6
+            if not error <= bound:
+                return f"the traced {name} differ from autograd by {error:.2g}, more than {bound:.2g}"
+        return None
+
+    def _gradient_of(self, step: GradientStep, x: Tensor, y: Tensor) -> Tensor:
+        step(_shifted(x), y)
+        return self.arena.gradient.clone()
+
+    def _change_of(self, step: FusedStep, x: Tensor, y: Tensor) -> Tensor:
+        before = self.arena.flat[: self.arena.regions.trained].clone()
+        step(_shifted(x), y, -1.0, 1.0, 1.0)
+        return before - self.arena.flat[: self.arena.regions.trained]
+
+    def _graph(self, x: Tensor, y: Tensor) -> fx.GraphModule:
+        traced = trace_gradient(self._objective, self.arena.parameters, self.arena.others, (x, y), self.scale)
+        passes.simplify(traced.graph)
+        if x.device.type == "cpu" and self.precision == "float32":
+            optimise_convolutions(traced.graph)
+        passes.reuse_memory(traced.graph)
+        return traced
+
+    def _trace_gradient(self, x: Tensor, y: Tensor) -> GradientStep:
+        arena, traced = self.arena, self._graph(x, y)
+        passes.write_gradients(traced.graph, len(arena.parameters), len(arena.others))
+        play = passes.bind(traced)
+        fixed = (*arena.parameters.values(), *arena.others.values(), *arena.gradients.values())
+
+        def step(x: Tensor, y: Tensor) -> Tensor:
+            with torch.inference_mode():
+                return play(*fixed, x, y)[0]  # type: ignore[no-any-return]
+
+        return step
+
+    def _trace_fused(self, x: Tensor, y: Tensor, *, decay: bool) -> FusedStep:
+        arena, traced = self.arena, self._graph(x, y)
+        shared = arena.regions.shared
+        groups = [int(arena.regions.spans[name].start >= shared) for name in arena.parameters] if decay else []
+        passes.fuse_sgd(traced.graph, len(arena.parameters), decay=groups)
+        play = passes.bind(traced)
+        fixed = (*arena.parameters.values(), *arena.others.values())
+        kept = max(groups, default=-1) + 1
+
+        def step(x: Tensor, y: Tensor, minus_lr: float, *keeps: float) -> Tensor:
+            with torch.inference_mode():
+                return play(*fixed, x, y, minus_lr, *keeps[:kept])[0]  # type: ignore[no-any-return]
+
+        return step
+
+
+def _shifted(x: Tensor) -> Tensor:
+    """Another batch of the same shape, so that a value baked into a trace shows."""
+    return x.roll(1, 0)
