@@ -82,9 +82,7 @@ def explain(model: Model, exchange: Exchange, chain: Chain) -> Explanation:
     """The explanation of a job whose program moves `exchange` and whose contributions go through `chain`."""
     transforms, reducer, _ = chain.split()
     readers, assumption = _READERS[reducer.reads], _ASSUMPTIONS[reducer.reads]
-    through = "".join(
-        f", {type(part).__name__.lower()}ped" if type(part).__name__ == "Clip" else "" for part in transforms
-    )
+    through = "".join(f", {transform.note}" for transform in transforms)
     privacy = "no differential privacy: ε is unbounded"
     leaving = [
         Leaving(

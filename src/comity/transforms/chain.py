@@ -20,6 +20,11 @@ Reads: TypeAlias = Literal["individual", "group", "sum"]
 class Transform(Protocol):
     """A step that a contribution goes through at the party, and its counterpart on the aggregate at the server."""
 
+    @property
+    def note(self) -> str:
+        """What it does to a contribution, as the end of a sentence: `clipped to a norm of 1`."""
+        ...
+
     def encode(self, contribution: Contribution) -> Contribution: ...
 
     def decode(self, aggregate: Aggregate) -> Aggregate: ...

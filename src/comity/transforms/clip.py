@@ -24,6 +24,10 @@ class Clip(Link):
         if not self.norm > 0:
             raise ConfigError(f"norm is {self.norm!r}", where="Clip.norm", mend="give a number above 0")
 
+    @property
+    def note(self) -> str:
+        return f"clipped to a norm of {self.norm:g}"
+
     def encode(self, contribution: Contribution) -> Contribution:
         factor = self._factor(norms(contribution.vectors))
         return replace(contribution, vectors=contribution.vectors.map(lambda array: array * factor))
