@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
 
 import torch
@@ -67,8 +68,7 @@ class Ladder:
         self._gradients: dict[Shape, GradientStep] = {}
         self._fused: dict[tuple[Shape, bool], FusedStep | None] = {}
         self._notes: dict[str, None] = {}
-        device = arena.flat.device
-        self._autocast = lambda: autocast(device, precision)
+        self._autocast: Callable[[], torch.autocast] = partial(autocast, arena.flat.device, precision)
         self._objective = mean_loss(arena.module, loss.mean, self._autocast)
 
     @property
@@ -121,13 +121,14 @@ class Ladder:
             why = f"more than {_SMALL_BATCH} examples and not the planned batch size"
         else:
             saved = self.arena.snapshot()
-            try:
-                step = trace(x, y)
-                why = self._disagreement(step, measure, x, y)
-            except Exception as error:  # a module may fail to be traced in any way
-                why = f"cannot be traced ({type(error).__name__}: {(str(error).splitlines() or [''])[0]})"
-            finally:
-                self.arena.restore(saved)
+            with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+                try:
+                    step = trace(x, y)
+                    why = self._disagreement(step, measure, x, y)
+                except Exception as error:  # a module may fail to be traced in any way
+                    why = f"cannot be traced ({type(error).__name__}: {(str(error).splitlines() or [''])[0]})"
+                finally:
+                    self.arena.restore(saved)
         self._notes[f"batches of {list(x.shape)}: " + (rung if why is None else f"autograd: {why}")] = None
         return step if why is None else None
 
@@ -137,9 +138,8 @@ class Ladder:
         trained = self.arena.regions.trained
         runs: list[Callable[[], Tensor]] = [lambda: self._gradient_of(self.autograd, x, y), lambda: measure(step, x, y)]
         for run in runs:
-            with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
-                torch.manual_seed(0)
-                gradient = run()
+            torch.manual_seed(0)
+            gradient = run()
             outcomes.append((gradient, self.arena.flat[trained:].clone()))
             self.arena.restore(start)
         (expected, buffers), (found, moved) = outcomes
