@@ -90,14 +90,24 @@ class Run:
     error: str = ""
 
 
-def execute(peer: Peer, variant: Variant, workload: Workload, rounds: int, data: Path, venvs: Path) -> Run:
-    """Run a peer's script once and read what it measured."""
+def prepare(peers: Sequence[Peer], venvs: Path) -> dict[str, Path | str]:
+    """The interpreter of every environment that these peers need, or why there is none."""
+    found: dict[str, Path | str] = {}
+    for environment in (variant.environment for peer in peers for variant in peer.variants):
+        if environment.name not in found:
+            try:
+                found[environment.name] = environment.python(venvs)
+            except RuntimeError as reason:
+                found[environment.name] = str(reason)
+    return found
+
+
+def execute(peer: Peer, variant: Variant, workload: Workload, rounds: int, data: Path, python: Path | str) -> Run:
+    """Run a peer's script once and read what it measured; `python` is a text where there is no environment for it."""
+    if isinstance(python, str):
+        return Run(peer.name, variant.name, workload.name, error=python)
     with tempfile.TemporaryDirectory() as folder:
         out, log = Path(folder) / "result.json", Path(folder) / "log.txt"
-        try:
-            python = variant.environment.python(venvs)
-        except RuntimeError as reason:
-            return Run(peer.name, variant.name, workload.name, error=str(reason))
         done = measure.run(
             [
                 str(python), str(HERE / "peers" / f"{peer.name}_peer.py"), "--workload", workload.name,
@@ -204,10 +214,12 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     given = arguments()
     peers, workloads = [PEERS[name] for name in given.peers], [WORKLOADS[name] for name in given.workloads]
+    pythons = prepare(peers, given.venvs.expanduser().resolve())
     runs: list[Run] = []
     for peer, variant, workload in plan(peers, workloads, 1 if given.quick else 3):
         rounds = workload.quick_rounds if given.quick else workload.rounds
-        run = execute(peer, variant, workload, rounds, given.data.resolve(), given.venvs.expanduser().resolve())
+        python = pythons[variant.environment.name]
+        run = execute(peer, variant, workload, rounds, given.data.resolve(), python)
         outcome = run.error or f"{median(run.seconds):.4f} s a round, {run.peak_bytes / 1e6:.0f} MB"
         print(f"{workload.name:15} {peer.name:8} {variant.name:10} {outcome}", file=sys.stderr, flush=True)
         runs.append(run)
