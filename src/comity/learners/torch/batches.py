@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from comity.core.errors import DataError, LearnerError
+from comity.core.errors import LearnerError
 from comity.core.seeds import Seed
 from comity.data.examples import Affine, Examples
 from comity.learners.torch.losses import Loss, cast_labels
@@ -35,21 +35,22 @@ class Feeder:
     """Gathers rows of examples as tensors on a device.
 
     On an accelerator the pooled feature columns stay on the device as long as they live on the host, and rows are
-    gathered there.
+    gathered there. Labels are checked against `outputs`, the shape of the model's outputs, once it is known.
     """
 
     def __init__(self, loss: Loss, device: torch.device) -> None:
         self.loss = loss
         self.device = device
         self.columns = DeviceColumns(device)
+        self.outputs: tuple[int, ...] | None = None
 
     def rows(self, examples: Examples, positions: NDArray[np.int64] | slice) -> tuple[Tensor, Tensor]:
-        """Features and targets at `positions` among the examples."""
-        if not len(examples):
-            raise DataError("a party has no examples", mend="give every party at least one, or leave it out")
+        """Features and targets at `positions` among the examples. Raises `DataError` for a label out of range."""
         rows = positions if examples.rows is None else examples.rows[positions]
         x = self._stored(examples.x, rows)
         labels = cast_labels(self.loss, np.asarray(examples.y[rows]))
+        if self.outputs is not None:
+            self.loss.check(labels, self.outputs)
         return features(x, examples.affine), torch.from_numpy(np.ascontiguousarray(labels)).to(self.device)
 
     def epochs(self, examples: Examples, size: int, batches: int, seed: Seed) -> Iterator[tuple[Tensor, Tensor]]:

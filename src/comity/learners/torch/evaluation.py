@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from comity.core.errors import ComityError, LearnerError
+from comity.core.errors import ComityError, DataError, LearnerError
 from comity.data.examples import Examples
 from comity.learners.base import Hardware
 from comity.learners.metrics import Metric
@@ -73,25 +73,25 @@ class Evaluator:
         return outputs.float()
 
     def inspect(self, examples: Examples) -> None:
-        """See on one example that module, loss and data fit together, and that the labels are in range.
+        """See on one example that module, loss and data fit together; from then on the labels are checked.
 
-        Raises `LearnerError` that names the shapes, or `DataError` for the labels.
+        Raises `LearnerError` that names the shapes, or `DataError` for a party without examples.
         """
         if not len(examples):
-            self.feeder.rows(examples, slice(0, 1))
+            raise DataError("a party has no examples", mend="give every party at least one, or leave it out")
         key = (examples.x.shape[1:], examples.x.dtype, examples.affine is None, examples.y.shape[1:])
         if key not in self._outputs:
             self._outputs[key] = self._probe(examples)
-        self.loss.check(np.asarray(examples.labels()), self._outputs[key])
+        self.feeder.outputs = self._outputs[key]
 
     def _probe(self, examples: Examples) -> tuple[int, ...]:
-        saved = self.arena.snapshot()
+        self.feeder.outputs, saved = None, self.arena.snapshot()
         shapes = f"features {list(examples.x.shape[1:])} ({examples.x.dtype}), labels {list(examples.y.shape[1:])}"
         try:
             with torch.no_grad():
                 x, y = self.feeder.rows(examples, slice(0, 1))
                 outputs = self._forward(x)
-                self.loss.check(np.asarray(examples.labels()[:1]), tuple(outputs.shape))
+                self.loss.check(y.cpu().numpy(), tuple(outputs.shape))
                 self.loss.mean(outputs, y)
         except ComityError:
             raise

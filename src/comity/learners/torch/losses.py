@@ -42,6 +42,8 @@ class Loss:
         if self.class_axis is None or labels.size == 0 or labels.ndim == len(outputs):
             return
         classes = outputs[self.class_axis]
+        if labels.min() >= 0 and labels.max() < classes:
+            return
         valid = (labels >= 0) & (labels < classes) | (labels == IGNORED)
         if not valid.all():
             wrong = labels[~valid].reshape(-1)[0]
