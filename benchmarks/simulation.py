@@ -48,29 +48,18 @@ class Peer:
     name: str
     title: str
     variants: tuple[Variant, ...]
-    packages: tuple[str, ...]
 
 
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("comity", "Comity", (Variant("auto", env.COMITY),), ("comity", "torch")),
-        Peer("step", "hand-written step", (Variant("processes", env.HAND),), ("torch",)),
-        Peer("loop", "autograd loop", (Variant("processes", env.HAND),), ("torch",)),
-        Peer("flower", "Flower", (Variant("ray", env.FLOWER),), ("flwr", "ray", "torch")),
-        Peer("pfl", "pfl", (Variant("processes", env.PFL), Variant("serial", env.PFL)), ("pfl", "torch")),
-        Peer(
-            "blazefl",
-            "BlazeFL",
-            tuple(Variant(mode, env.BLAZEFL) for mode in ("threads", "processes", "serial")),
-            ("blazefl", "torch"),
-        ),
-        Peer(
-            "fedjax",
-            "FedJAX",
-            (Variant("jit", env.FEDJAX, "JAX 0.10"), Variant("jit", env.FEDJAX_2024, "JAX 0.4")),
-            ("fedjax", "jax"),
-        ),
+        Peer("comity", "Comity", (Variant("auto", env.COMITY),)),
+        Peer("step", "hand-written step", (Variant("processes", env.HAND),)),
+        Peer("loop", "autograd loop", (Variant("processes", env.HAND),)),
+        Peer("flower", "Flower", (Variant("ray", env.FLOWER),)),
+        Peer("pfl", "pfl", (Variant("processes", env.PFL), Variant("serial", env.PFL))),
+        Peer("blazefl", "BlazeFL", tuple(Variant(mode, env.BLAZEFL) for mode in ("threads", "processes", "serial"))),
+        Peer("fedjax", "FedJAX", (Variant("jit", env.FEDJAX, "JAX 0.10"), Variant("jit", env.FEDJAX_2024, "JAX 0.4"))),
     )
 }
 
@@ -158,6 +147,14 @@ def best(runs: Sequence[Run], peer: str, workload: str) -> Cell | None:
     return min(cells, key=lambda cell: cell.seconds, default=None)
 
 
+def used_versions(runs: Sequence[Run]) -> str:
+    """The versions that these runs reported; several of one package where variants differ."""
+    found: dict[str, dict[str, None]] = {}
+    for package, version in (item for run in runs for item in run.versions.items()):
+        found.setdefault(package, {})[version] = None
+    return ", ".join(f"{package} {' and '.join(numbers)}" for package, numbers in found.items())
+
+
 def report(runs: Sequence[Run], peers: Sequence[Peer], workloads: Sequence[Workload]) -> str:
     """All tables, as Markdown."""
     cells = {(p.name, w.name): best(runs, p.name, w.name) for p in peers for w in workloads}
@@ -182,8 +179,7 @@ def report(runs: Sequence[Run], peers: Sequence[Peer], workloads: Sequence[Workl
         ("Variant taken", grid(lambda p, w, c: c.variant)),
     ]
     machine = ", ".join(f"{key} {value}" for key, value in measure.machine().items())
-    used = [(p.title, {k: v for run in runs if run.peer == p.name for k, v in run.versions.items()}) for p in peers]
-    software = "; ".join(f"{title}: {', '.join(f'{k} {v}' for k, v in found.items())}" for title, found in used)
+    software = "; ".join(f"{p.title}: {used_versions([run for run in runs if run.peer == p.name])}" for p in peers)
     failures = [f"{r.peer} ({r.variant}) on {r.workload}: {r.error}" for r in runs if r.error]
     body = "\n\n".join(f"**{title}**\n\n{text}" for title, text in sections)
     return "\n\n".join([body, f"Machine: {machine}.", f"Commit {measure.commit()}. {software}.", *failures])
