@@ -136,6 +136,16 @@ def test_contradictions_are_refused_when_the_job_is_built(change: dict[str, Any]
         job(**change)
 
 
+def test_a_learner_refuses_a_plan_that_it_cannot_carry_out() -> None:
+    linear = pytest.importorskip("sklearn.linear_model")
+    model = ct.sklearn.Estimator(linear.SGDClassifier(), features=3, classes=2)
+    with pytest.raises(ct.ComityError, match="one step for each example"):
+        job(program=ct.FedAvg(model, PLAN))
+    refitted = ct.sklearn.Estimator(linear.LogisticRegression(), features=3, classes=2, mode="refit")
+    with pytest.raises(ct.ComityError, match="cannot correct its gradients"):
+        job(program=ct.Scaffold(refitted, ct.LocalSGD(lr=1.0)))
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [

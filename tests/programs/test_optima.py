@@ -10,25 +10,25 @@ from support.quadratic import Points, Quadratic
 
 MODEL = Quadratic()
 POINTS = Points(
-    [np.full((n, 3), value, dtype=np.float32) for n, value in ((2, 0.0), (20, 1.0), (2, 5.0), (8, -2.0), (4, 3.0))]
+    [np.full((n, 3), value, dtype=np.float32) for n, value in ((2, 0.0), (20, 3.0), (2, 5.0), (8, -2.0), (4, 1.0))]
 )
 SIZES = [len(array) for array in POINTS.arrays]
 OPTIMUM = np.average([array[0, 0] for array in POINTS.arrays], weights=SIZES)
 UNEQUAL = ct.LocalSGD(lr=0.002, epochs=5, batch_size=1)
 
 
-def rest(program: Any, cohort: int | None = None, count: int = 300) -> float:
+def rest(program: Any, cohort: int | None = None, count: int = 150) -> float:
     job = ct.Job(program, ct.Rounds(count=count, cohort=cohort), seed=2)
     return float(ct.run(job, ct.Simulation(POINTS, engine="batched")).model.vector[0])
 
 
 def test_fedavg_is_drawn_to_parties_that_take_more_steps() -> None:
-    assert abs(rest(ct.FedAvg(MODEL, UNEQUAL)) - OPTIMUM) > 0.05
+    assert abs(rest(ct.FedAvg(MODEL, UNEQUAL)) - OPTIMUM) > 0.5
 
 
 def test_fednova_rests_near_the_optimum_of_the_weighted_objective() -> None:
     """Exactly there only in the limit of small steps: the bias left is of the order of lr times the number of steps."""
-    assert rest(ct.FedNova(MODEL, UNEQUAL)) == pytest.approx(OPTIMUM, abs=0.02)
+    assert rest(ct.FedNova(MODEL, UNEQUAL)) == pytest.approx(OPTIMUM, abs=0.05)
 
 
 def test_scaffold_rests_at_the_optimum_although_parties_take_unequal_steps() -> None:

@@ -41,6 +41,8 @@ class Quadratic:
     def build(self, hardware: Hardware, *, batched: bool = False) -> Trainer:
         return QuadraticTrainer(self.layout)
 
+    def check(self, plan: LocalPlan, *, corrected: bool) -> None: ...
+
     def batchable(self, plan: LocalPlan) -> str | None:
         return None if self.batchable_ else "it was told not to be"
 

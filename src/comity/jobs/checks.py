@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from comity.coordination.buffered import Buffered
 from comity.coordination.synchronous import Rounds
 from comity.core.errors import ConfigError
+from comity.learners.plan import LocalPlan
 from comity.programs.base import Program
 from comity.programs.evaluate import Evaluate
 from comity.transforms.chain import Link
@@ -19,6 +20,7 @@ def check(job: Job) -> None:
     """Raise `ConfigError` for the first contradiction in `job`."""
     _kinds(job)
     job.chain.split()
+    _plan(job)
     _evaluation(job)
     _state_at_parties(job)
     _stopping(job)
@@ -38,6 +40,13 @@ def _kinds(job: Job) -> None:
         raise ConfigError(f"seed is {job.seed!r}", where="job.seed", mend="give a whole number")
     if job.evaluate_every < 1:
         raise ConfigError(f"evaluate_every is {job.evaluate_every}", where="job.evaluate_every", mend="give 1 or more")
+
+
+def _plan(job: Job) -> None:
+    """Let the learner refuse a local plan now rather than at every party."""
+    plan = getattr(job.program, "local", None)
+    if isinstance(plan, LocalPlan):
+        job.program.model.check(plan, corrected=getattr(job.program, "corrects", False))
 
 
 def _evaluation(job: Job) -> None:

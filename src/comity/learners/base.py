@@ -110,6 +110,10 @@ class Model(Protocol):
         """A trainer; `batched` asks for one that trains K parties at once. Raises `LearnerError` saying why not."""
         ...
 
+    def check(self, plan: LocalPlan, *, corrected: bool) -> None:
+        """Raise `LearnerError` where `plan`, or a correction of its gradients, asks what the learner cannot do."""
+        ...
+
     def batchable(self, plan: LocalPlan) -> str | None:
         """None when K parties can be trained at once under `plan`; otherwise the reason why not."""
         ...

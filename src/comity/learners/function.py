@@ -87,6 +87,14 @@ class Function:
             )
         return FunctionTrainer(self)
 
+    def check(self, plan: LocalPlan, *, corrected: bool) -> None:
+        if corrected:
+            raise LearnerError(
+                "a function cannot be asked to correct its gradients",
+                where="Function.fit",
+                mend="use a program without corrections, such as FedAvg",
+            )
+
     def batchable(self, plan: LocalPlan) -> str | None:
         return _ALONE
 
@@ -165,12 +173,7 @@ class FunctionTrainer:
         return array
 
     def train(self, work: Work) -> Trained:
-        if not work.correction.is_none:
-            raise LearnerError(
-                "a function cannot be asked to correct its gradients",
-                where=_place("fit", self.model.fit),
-                mend="use a program without corrections, such as FedAvg",
-            )
+        self.model.check(work.plan, corrected=not work.correction.is_none)
         rows, steps, losses = [], [], []
         for index, examples in enumerate(work.examples):
             if not len(examples):

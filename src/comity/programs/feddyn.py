@@ -38,6 +38,11 @@ class FedDyn:
         if not self.alpha > 0:
             raise ConfigError(f"alpha is {self.alpha!r}", where="FedDyn.alpha", mend="give a number above 0")
 
+    @property
+    def corrects(self) -> bool:
+        """Whether local gradients are corrected, which not every learner can do."""
+        return True
+
     def exchange(self) -> Exchange:
         size = self.model.layout.size
         return Exchange(

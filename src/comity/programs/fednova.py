@@ -49,6 +49,11 @@ class FedNova:
                 mend='keep batch-norm buffers at the parties: Model(..., buffers="local")',
             )
 
+    @property
+    def corrects(self) -> bool:
+        """Whether local gradients are corrected, which not every learner can do."""
+        return self.mu > 0
+
     def exchange(self) -> Exchange:
         size = self.model.layout.size
         return Exchange(

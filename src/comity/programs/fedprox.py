@@ -34,6 +34,11 @@ class FedProx:
         if not self.mu >= 0:
             raise ConfigError(f"mu is {self.mu!r}", where="FedProx.mu", mend="give 0 or more")
 
+    @property
+    def corrects(self) -> bool:
+        """Whether local gradients are corrected, which not every learner can do."""
+        return self.mu > 0
+
     def exchange(self) -> Exchange:
         return self._averaging.exchange()
 

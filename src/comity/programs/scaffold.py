@@ -45,6 +45,11 @@ class Scaffold:
                 mend="use LocalSGD without momentum and clip_norm",
             )
 
+    @property
+    def corrects(self) -> bool:
+        """Whether local gradients are corrected, which not every learner can do."""
+        return True
+
     def exchange(self) -> Exchange:
         size = self.model.layout.size
         return Exchange(

@@ -103,6 +103,12 @@ class Estimator:
         """scikit-learn's own names: `coef_`, `intercept_`, or `coefs_.0`, `intercepts_.0` and so on."""
         return {name: np.array(view) for name, view in self.layout.unpack(to_numpy(weights)).items()}
 
+    def check(self, plan: LocalPlan, *, corrected: bool) -> None:
+        from comity.learners.sklearn.refit import check_refit
+        from comity.learners.sklearn.stepping import check_plan
+
+        (check_refit if self.mode == "refit" else check_plan)(self, plan, corrected=corrected)
+
     def batchable(self, plan: LocalPlan) -> str | None:
         return "scikit-learn trains one estimator at a time"
 

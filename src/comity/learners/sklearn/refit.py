@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comity.core.errors import LearnerError
-from comity.learners.base import Work
-from comity.learners.plan import LocalAdam, LocalSGD
+from comity.learners.plan import LocalAdam, LocalPlan, LocalSGD
 
 if TYPE_CHECKING:
     from comity.learners.sklearn.estimator import Estimator
@@ -18,9 +17,9 @@ if TYPE_CHECKING:
 _SEEDS = 2**32
 
 
-def check_refit(model: Estimator, work: Work) -> None:
+def check_refit(model: Estimator, plan: LocalPlan, *, corrected: bool) -> None:
     """Raise `LearnerError` for a plan that asks for more than one fit, and for any correction."""
-    plan, title = work.plan, model.title
+    title = model.title
     asks = {
         "epochs": plan.epochs not in (None, 1),
         "steps": plan.steps not in (None, 1),
@@ -35,7 +34,7 @@ def check_refit(model: Estimator, work: Work) -> None:
             raise LearnerError(
                 f"a refit knows nothing of the plan's {name}", where=title, mend="use LocalSGD(lr=1), which it ignores"
             )
-    if not work.correction.is_none:
+    if corrected:
         raise LearnerError(
             "a refit cannot correct its gradients",
             where=title,

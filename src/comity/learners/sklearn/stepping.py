@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from comity.core.errors import ConfigError, LearnerError
-from comity.learners.base import Work
 from comity.learners.plan import LocalAdam, LocalAdamW, LocalPlan, LocalSGD
 
 if TYPE_CHECKING:
@@ -19,9 +18,9 @@ if TYPE_CHECKING:
     from comity.learners.sklearn.trainer import Task
 
 
-def check_plan(model: Estimator, work: Work) -> None:
-    """Raise `LearnerError` for what a plan or a correction asks and the estimator cannot do."""
-    plan, title = work.plan, model.title
+def check_plan(model: Estimator, plan: LocalPlan, *, corrected: bool) -> None:
+    """Raise `LearnerError` for what a plan, or a correction of its gradients, asks and the estimator cannot do."""
+    title = model.title
     allowed = (LocalSGD, LocalAdam) if model.is_network else (LocalSGD,)
     if not isinstance(plan, allowed) or isinstance(plan, LocalAdamW):
         raise LearnerError(
@@ -46,7 +45,7 @@ def check_plan(model: Estimator, work: Work) -> None:
             where=title,
             mend="use LocalSGD(batch_size=1, …), or MLPClassifier with hidden_layer_sizes=() for batches",
         )
-    if work.correction.is_none:
+    if not corrected:
         return
     if momentum or not isinstance(plan, LocalSGD):
         raise LearnerError(

@@ -19,8 +19,8 @@ from comity.data.examples import Examples
 from comity.learners.base import Trained, Work
 from comity.learners.metrics import RMSE, LogLoss
 from comity.learners.plan import LocalPlan
-from comity.learners.sklearn.refit import check_refit, refit
-from comity.learners.sklearn.stepping import check_plan, primed, step
+from comity.learners.sklearn.refit import refit
+from comity.learners.sklearn.stepping import primed, step
 
 if TYPE_CHECKING:
     from comity.learners.sklearn.estimator import Estimator
@@ -57,10 +57,7 @@ class EstimatorTrainer:
         return array
 
     def train(self, work: Work) -> Trained:
-        if self.model.mode == "refit":
-            check_refit(self.model, work)
-        else:
-            check_plan(self.model, work)
+        self.model.check(work.plan, corrected=not work.correction.is_none)
         rows, steps, losses = [], [], []
         for index, examples in enumerate(work.examples):
             if not len(examples):

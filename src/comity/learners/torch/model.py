@@ -100,6 +100,9 @@ class Model:
             raise LearnerError(f"parties cannot be trained as one batch: {why}", mend="use the resident trainer")
         return BatchedTrainer(resident, loss)
 
+    def check(self, plan: LocalPlan, *, corrected: bool) -> None:
+        """Every plan and every correction can be carried out."""
+
     def batchable(self, plan: LocalPlan) -> str | None:
         """None when K parties can be trained at once under `plan`; otherwise the reason why not."""
         return obstacle(outline(self.module, self.arguments), self.layout, losses.resolve(self.loss))
