@@ -1,0 +1,134 @@
+"""The demo as a user sees it: three runs with a live bar, a table, and files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from comity.data import FederatedData, Parties
+from comity.demo import baselines, setting
+from comity.demo.picture import draw
+from comity.jobs.explain import Explanation, human_bytes
+from comity.jobs.job import Job
+from comity.runs.checkpoint import replace_file
+from comity.runs.progress import Progress
+from comity.runs.run import Run, run
+from comity.simulation.simulation import Simulation
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """The three runs; `alone` reports metrics on the common test set as those of its parties."""
+
+    federated: Run
+    centralised: Run
+    alone: Run
+
+    @property
+    def accuracy(self) -> tuple[float, float, float]:
+        """On the common test set: federated, centralised, and the mean over parties that train alone."""
+        last = self.alone.history[-1].train["accuracy"]
+        return self.federated.history[-1].test["accuracy"], self.centralised.history[-1].test["accuracy"], last
+
+
+def show(folder: Path, seed: int, console: Console) -> Results:
+    """Run the demo and leave `model.safetensors`, `history.json`, `job.json` and `curves.png` in `folder`."""
+    setting.check_installed()
+    started = perf_counter()
+    data, job = setting.parties(seed), setting.federated(seed)
+    _introduce(data, job.explain(), console)
+    results = _train(job, data, seed, console)
+    console.print(_table(results))
+    _save(results, folder)
+    seconds = perf_counter() - started
+    _close(folder, seconds, console)
+    return results
+
+
+def _introduce(data: Parties, explanation: Explanation, console: Console) -> None:
+    held = len(data.pooled())
+    console.print(
+        f"[bold]{len(data)} parties[/bold] hold {held:,} handwritten digits between them, {data.sizes.min()} to "
+        f"{data.sizes.max()} each, and each its own mix of the ten (Dirichlet 0.3). Together they train one model; "
+        "the digits stay where they are."
+    )
+    table = Table(title="What leaves a party in each round", box=SIMPLE_HEAD, title_justify="left")
+    for heading in ("value", "what it is", "size"):
+        table.add_column(heading, justify="right" if heading == "size" else "left")
+    for line in explanation.leaving:
+        table.add_row(line.value, line.meaning, human_bytes(line.bytes))
+    console.print(table)
+
+
+def _train(job: Job, data: Parties, seed: int, console: Console) -> Results:
+    runs = []
+    for title, each, where in (
+        (f"federated: {setting.COHORT} of {len(data)} parties in each round", job, data),
+        ("centralised: the same model on the pooled digits", baselines.centralised(seed), baselines.pooled(data)),
+        ("alone: every party by itself", baselines.alone(seed), baselines.JudgedInCommon(data)),
+    ):
+        console.print(f"[bold]{title}[/bold]")
+        runs.append(_run(each, where, console))
+    return Results(*runs)
+
+
+def _run(job: Job, data: FederatedData, console: Console) -> Run:
+    return run(job, Simulation(data), callbacks=[Progress(console)])
+
+
+def _table(results: Results) -> Table:
+    federated, centralised, alone = results.accuracy
+    spread = results.federated.evaluate().spread("accuracy")
+    history = results.federated.history
+    moved = sum(record.bytes_up + record.bytes_down for record in history) / setting.PARTIES
+    seconds = sum(history.column("seconds")) / len(history)
+    table = Table(box=SIMPLE_HEAD, title="Accuracy", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in (
+        ("on the common test set", ""),
+        ("  [bold]federated[/bold]", f"[bold]{federated:.1%}[/bold]"),
+        ("  centralised, on pooled data", f"{centralised:.1%}"),
+        ("  alone, mean over parties", f"{alone:.1%}"),
+        ("federated, on the parties' own held-out digits", ""),
+        ("  mean over parties", f"{spread.mean:.1%}"),
+        ("  worst tenth", f"{spread.worst_tenth:.1%}"),
+        ("  best", f"{spread.best:.1%}"),
+        ("cost", ""),
+        ("  sent and received by a party, in all", human_bytes(moved)),
+        ("  a round", f"{1000 * seconds:.0f} ms"),
+    ):
+        table.add_row(name, value)
+    return table
+
+
+def _save(results: Results, folder: Path) -> None:
+    federated = results.federated
+    federated.model.save(folder / "model.safetensors")
+    replace_file(folder / "history.json", federated.history.to_json().encode())
+    replace_file(folder / "job.json", federated.job.to_json().encode())
+    draw(results.federated, results.centralised, results.alone, folder / "curves.png")
+
+
+def _close(folder: Path, seconds: float, console: Console) -> None:
+    console.print(f"Done in {seconds:.0f} s. In [bold]{escape(str(folder))}[/bold]: ", end="")
+    console.print("curves.png, model.safetensors, history.json, job.json")
+    console.print("\nNext")
+    for command, why in _NEXT:
+        console.print(f"  [bold]{escape(command)}[/bold]\n    [dim]{why}[/dim]")
+
+
+_NEXT = (
+    ("comity data list", "real data sets, eight of them with parties of their own"),
+    (
+        "comity data describe digits --partition 'dirichlet(parties=40, alpha=0.3)'",
+        "how the parties of this demo differ",
+    ),
+    ("comity run --help", "a job of your own, in a file"),
+)
