@@ -40,6 +40,10 @@ class Ahead:
         """Whether the answer of `lease` is computed, or being computed."""
         return lease in self._kept or lease in self._rows or lease in self._due
 
+    def holds(self, lease: int) -> bool:
+        """Whether the answer of `lease` can be taken without computing any further."""
+        return lease in self._kept or lease in self._rows
+
     def start(self, sent: Vectors, tasks: Sequence[Task]) -> None:
         """Compute the answers of `tasks`; what an earlier start has left is finished first and kept."""
         while self._due:

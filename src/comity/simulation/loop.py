@@ -145,7 +145,8 @@ class Loop:
 
     def _compute(self, lease: int) -> Answer:
         """The answer of `lease`; computed together with all others that train on the same version of the model."""
-        self._collecting.flush()
+        if not self._ahead.holds(lease):
+            self._collecting.flush()
         if not self._ahead.knows(lease):
             version = self._assigned[lease].task.round
             due = [
