@@ -89,10 +89,10 @@ def features(x: Tensor, affine: Affine | None) -> Tensor:
     """Stored features as a model sees them: float32 after the affine map; integers without one are token ids."""
     if affine is not None:
         x = x.to(torch.float32, copy=True)
-        for operation, value in ((x.mul_, affine.scale), (x.add_, affine.offset)):
+        for operation, value, idle in ((x.mul_, affine.scale, 1.0), (x.add_, affine.offset, 0.0)):
             if isinstance(value, np.ndarray):
                 operation(torch.as_tensor(value, dtype=torch.float32, device=x.device))
-            else:
+            elif value != idle:
                 operation(float(value))
         return x
     return x.float() if x.is_floating_point() or x.dtype is torch.bool else x.long()
