@@ -34,7 +34,7 @@ def test_every_epoch_sees_each_example_once(examples, size, count):
     per_epoch = -(-examples // size)
     for start in range(0, count - per_epoch + 1, per_epoch):
         epoch = found[start : start + per_epoch]
-        assert sorted(sum(epoch, [])) == list(range(examples))
+        assert sorted(row for batch in epoch for row in batch) == list(range(examples))
         assert all(len(batch) == size for batch in epoch[:-1])
 
 

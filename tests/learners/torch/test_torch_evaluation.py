@@ -84,7 +84,7 @@ def test_dropout_and_batch_statistics_are_off():
 
 
 def test_a_label_out_of_range_is_an_error(weights):
-    with pytest.raises(DataError, match="a label is ., outside 0 … 3"):
+    with pytest.raises(DataError, match=r"a label is \d, outside 0 … 3"):
         ct.Model(perceptron).build(Hardware()).evaluate(weights, None, [make_examples(40, classes=10)])
 
 
