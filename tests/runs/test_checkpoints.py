@@ -112,13 +112,20 @@ def test_a_checkpoint_round_trips(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
-def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
+@pytest.mark.parametrize(
+    "put",
+    [
+        lambda path: replace_file(path, b"after" * 10_000),
+        lambda path: write(path, Checkpoint("job", {"w": np.arange(10_000.0)}, {})),
+    ],
+    ids=["bytes", "arrays"],
+)
+def test_a_full_disk_leaves_what_was_there_whole(put: Any, tmp_path: Path) -> None:
+    path, draft = tmp_path / "file", tmp_path / ".file.draft"
     replace_file(path, b"before")
-    draft = tmp_path / ".file.draft"
     draft.symlink_to("/dev/full")
     with pytest.raises(CheckpointError, match=r"No space left[\s\S]*unchanged[\s\S]*resume"):
-        replace_file(path, b"after" * 10_000)
+        put(path)
     assert path.read_bytes() == b"before"
     assert not draft.is_symlink()
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from comity.core.arrays import Array, column_chunks, to_numpy
+from comity.core.arrays import Array, column_chunks, empty, to_numpy
 from comity.core.contribution import Aggregate, Contribution, Exchange
 from comity.core.errors import ConfigError, RunError
 from comity.core.vectors import Vectors
@@ -76,8 +76,12 @@ class RunningMean:
         return Aggregate(Vectors(**means), self.weight, dict(self.metrics), self.count, population)
 
     def _zeros(self, rows: Array) -> Array:
-        zeros = rows[0] * 0
-        return zeros.astype(self.mean.precision) if isinstance(zeros, np.ndarray) else zeros
+        """An accumulator for `rows` `[K, D]`, where they are; on the host in a file when it is large."""
+        if not isinstance(rows, np.ndarray):
+            return rows[0] * 0
+        zeros = empty(rows.shape[1], self.mean.precision)
+        zeros[:] = 0
+        return zeros
 
 
 def add_rows(total: Array, rows: Array, weights: NDArray[np.float64]) -> None:

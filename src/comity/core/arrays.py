@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any, TypeAlias
 
 import numpy as np
 from array_api_compat import array_namespace, is_numpy_array
+from numpy.typing import DTypeLike
 
 Array: TypeAlias = Any
 """An array of any library that follows the array API standard: NumPy on the server, torch tensors on a device."""
 
-__all__ = ["Array", "column_chunks", "namespace", "to_numpy"]
+__all__ = ["Array", "column_chunks", "empty", "namespace", "to_numpy"]
 
 _CHUNK_ENTRIES = 1 << 16
+_LARGE_BYTES = 1 << 30
 
 
 def namespace(*arrays: Array) -> Any:
@@ -32,3 +35,15 @@ def to_numpy(array: Array) -> np.ndarray[Any, Any]:
 def column_chunks(size: int, entries: int = _CHUNK_ENTRIES) -> list[slice]:
     """Slices that cut `size` columns into runs which stay in the processor's cache."""
     return [slice(start, min(start + entries, size)) for start in range(0, size, entries)]
+
+
+def empty(size: int, dtype: DTypeLike = np.float32, *, large: int = _LARGE_BYTES) -> np.ndarray[Any, Any]:
+    """A new vector of `size` entries, not yet set to anything.
+
+    Of `large` bytes or more it lies in a temporary file that is mapped into memory and vanishes with the vector, so
+    that the system can move what is not in use out of memory.
+    """
+    if size * np.dtype(dtype).itemsize < large:
+        return np.empty(size, dtype=dtype)
+    with tempfile.TemporaryFile(prefix="comity-vector-") as file:
+        return np.memmap(file, dtype=dtype, mode="w+", shape=(size,))

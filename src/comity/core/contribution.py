@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from comity.core.arrays import Array
+from comity.core.arrays import Array, namespace
 from comity.core.vectors import Vectors
 
 
@@ -79,5 +79,5 @@ class Exchange:
 
 def norms(vectors: Vectors) -> Any:
     """The joint L2 norm `[K, 1]` of each party's vectors, accumulated in the vectors' own precision."""
-    squares = [(array * array).sum(axis=-1) for array in vectors.values()]
+    squares = [namespace(array).vecdot(array, array) for array in vectors.values()]
     return (sum(squares[1:], start=squares[0]) ** 0.5)[:, None]

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from comity.core.arrays import empty
 from comity.core.errors import LearnerError
 
 Part: TypeAlias = Literal["shared", "buffer", "local", "fixed"]
@@ -105,7 +106,7 @@ class Layout:
     ) -> np.ndarray[Any, Any]:
         """Lay named arrays into one new vector. Raises `LearnerError` for a missing name or a wrong shape."""
         wanted = TRAVELS if part == "travels" else ("local",)
-        vector = np.empty(self.size if part == "travels" else self.local_size, dtype=dtype)
+        vector = empty(self.size if part == "travels" else self.local_size, dtype)
         for entry in self.entries:
             if entry.part not in wanted:
                 continue

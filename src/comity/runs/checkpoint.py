@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import save_file
 
 from comity.core.errors import CheckpointError
 from comity.core.manifest import Json
@@ -32,7 +32,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint at `path`. Raises `CheckpointError`; the old one stays until the new is on disk."""
     metadata = {"job": checkpoint.job, "facts": json.dumps(checkpoint.facts)}
     tensors = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in checkpoint.arrays.items()}
-    replace_file(path, save(tensors, metadata=metadata))
+    replace_file(path, lambda draft: save_file(tensors, draft, metadata=metadata))
 
 
 def read(path: Path, job: str) -> Checkpoint:
@@ -55,31 +55,35 @@ def read(path: Path, job: str) -> Checkpoint:
     return Checkpoint(job, arrays, facts)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Put `content` at `path` in one step that survives a crash: either the old file is there or the new one."""
+def replace_file(path: Path, content: bytes | Callable[[Path], None]) -> None:
+    """Put `content`, or what it writes to the path it is given, at `path` in one step that survives a crash.
+
+    Either the old file is there or the new one. Raises `CheckpointError` where the disk does not take it.
+    """
     draft = path.with_name(f".{path.name}.draft")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        if isinstance(content, bytes):
+            draft.write_bytes(content)
+        else:
+            content(draft)
+        _sync(draft)
         draft.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
+        if os.name == "posix":
+            _sync(path.parent)
+    except (OSError, SafetensorError) as error:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
         raise CheckpointError(
-            f"writing failed: {error.strerror or error}; what was there before is unchanged",
+            f"writing failed: {getattr(error, 'strerror', None) or error}; what was there before is unchanged",
             where=str(path),
             mend="free some space or choose another folder, then resume from the last checkpoint",
         ) from error
 
 
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -78,6 +78,7 @@ class Loop:
         self._commit: Commit | None = None
         self._ahead = Ahead(self.engine, self.job.admission, self.job.exchange)
         self._collecting = Collecting.of(self.job)
+        self._ideal = self.devices == Devices.ideal()
         self._devices_seed = self.job.root_seed.child("devices")
         model, exchange = self.job.program.model, self.job.exchange
         self._bytes_down = sum(vector_bytes(model, value.size) for value in exchange.broadcast.values())
@@ -207,7 +208,7 @@ class Loop:
 
     def _planned_examples(self, party: str) -> float:
         """Examples that the local plan goes through, counted once an epoch; asked for only where devices take time."""
-        if self.devices == Devices.ideal():
+        if self._ideal:
             return 0.0
         examples = len(self.data[party].train)
         plan: LocalPlan | None = getattr(self.job.program, "local", None)
