@@ -75,7 +75,9 @@ def _pool_before_relu(graph: fx.Graph, pool: fx.Node) -> None:
     renewed.meta["shape"] = pooled.meta["shape"]
     pooled.replace_all_uses_with(renewed, delete_user_cb=lambda user: user is not renewed)
     with graph.inserting_before(pool_back):
-        cut = graph.call_function(aten.threshold_backward.default, (pool_back.args[0], renewed, 0))
+        # The gradient may come in another order from a flattening; element by element that costs more than a copy.
+        arriving = graph.call_function(arrange, (pool_back.args[0],))
+        cut = graph.call_function(aten.threshold_backward.default, (arriving, renewed, 0))
     pool_back.update_arg(0, cut)
     pool_back.update_arg(1, source)
     relu_back.replace_all_uses_with(pool_back)
