@@ -45,9 +45,9 @@ def load(path: Path) -> JobFile:
 
 def federation_of(file: JobFile) -> Any:
     """Where the job runs. Raises `ConfigError` where the file says nothing of it."""
-    if not hasattr(file.federation, "carry_out"):
+    if not hasattr(file.federation, "carry_out") or isinstance(file.federation, type):
         raise ConfigError(
-            "it defines no `federation`" if file.federation is None else "`federation` is none",
+            "it defines no `federation`" if file.federation is None else "its `federation` is not one",
             where=str(file.path),
             mend="write at the top level: federation = ct.Simulation(data)",
         )
@@ -59,7 +59,11 @@ def _run(path: Path) -> ModuleType:
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    name = path.stem if path.stem.isidentifier() and path.stem not in sys.modules else f"comity_job_{abs(hash(folder))}"
+    name = (
+        path.stem
+        if path.stem.isidentifier() and path.stem not in sys.modules
+        else f"comity_job_{abs(hash(str(path.resolve())))}"
+    )
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ConfigError("this is no Python file", where=str(path), mend="give a file that ends in .py")

@@ -35,7 +35,10 @@ def override(root: T, path: Sequence[str], text: str, *, under: str) -> T:
         renewed: T = _replaced(root, list(path), text, under)
         return renewed
     except ComityError as error:
-        raise type(error)(error.what, where=error.where or under, mend=error.mend) from None
+        if error.where.startswith("--set"):
+            raise
+        where = f"--set {under}.{'.'.join(path)}={text}"
+        raise type(error)(error.what, where=f"{where}: {error.where}", mend=error.mend) from error
 
 
 def _replaced(node: Any, path: list[str], text: str, where: str) -> Any:

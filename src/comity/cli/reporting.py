@@ -50,9 +50,9 @@ def show(error: Exception) -> None:
         return
     err.print(f"[bold red]error[/bold red]  {escape(error.what)}")
     if error.where:
-        err.print(f"  [dim]at[/dim] {escape(error.where)}")
+        err.print(f"  [dim]at[/dim] {escape(error.where)}", soft_wrap=True)
     if error.mend:
-        err.print(f"  [green]→[/green] {escape(error.mend)}")
+        err.print(f"  [green]→[/green] {escape(error.mend)}", soft_wrap=True)  # a command in it must stay whole
 
 
 def code_of(error: Exception) -> ExitCode:
