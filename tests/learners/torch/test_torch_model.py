@@ -159,3 +159,16 @@ class TestModel:
     def test_unknown_names_are_refused_when_it_is_built(self, field, value):
         with pytest.raises(ConfigError, match=value):
             ct.Model(perceptron, **{field: value})
+
+
+def test_a_mask_of_infinities_is_fixed_and_other_buffers_are_averaged():
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(3, 3)
+            self.register_buffer("mask", torch.full((3,), -torch.inf))
+            self.register_buffer("average", torch.zeros(3))
+
+    found = parts(ct.Model(Masked))
+    assert found["mask"][0] == "fixed"
+    assert found["average"][0] == "buffer"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from comity.core.errors import DataError, LearnerError
 from comity.core.seeds import Seed
 from comity.data.examples import Examples
 from comity.learners.base import Hardware, Trained, Work
-from comity.learners.plan import Exponential, LocalSGD
+from comity.learners.plan import Exponential, LocalAdam, LocalSGD
 from support.torch_reference import CLASSES, FEATURES, PLANS, autograd_loop, make_work, perceptron, random_correction
 
 
@@ -59,6 +62,24 @@ class Branching(nn.Module):
         return self.linear(x if x.mean() > 0 else -2 * x)
 
 
+class Reader(nn.Module):
+    """A small causal transformer over tokens."""
+
+    def __init__(self, recurrent: bool = False) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(11, 8)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True)
+        self.body = nn.LSTM(8, 8, batch_first=True) if recurrent else nn.TransformerEncoder(layer, 1)
+        self.head = nn.Linear(8, 11)
+        self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.embed(x)
+        if isinstance(self.body, nn.LSTM):
+            return self.head(self.body(hidden)[0])
+        return self.head(self.body(hidden, mask=self.mask, is_causal=True))
+
+
 def train(model: ct.Model, work: Work, hardware: Hardware | None = None) -> Trained:
     return model.build(hardware or Hardware()).train(work)
 
@@ -94,6 +115,19 @@ class TestEqualsTorchOptim:
         model = ct.Model(convolutional)
         work = make_work(model, (23,), PLANS[plan], shape=(2, 11, 11))
         assert_matches(model, work, convolutional(), train(model, work), tolerance=2e-5)
+
+    @pytest.mark.parametrize("recurrent", [False, True])
+    @pytest.mark.parametrize("plan", [PLANS["sgd"], LocalAdam(lr=0.01, eps=1e-3, batch_size=5)], ids=["sgd", "adam"])
+    def test_for_text(self, plan, recurrent):
+        # Attention has biases without gradient; a small eps would let Adam turn their rounding into whole steps.
+        model = ct.Model(Reader, loss="next_token", metrics=(), arguments={"recurrent": recurrent})
+        tokens = np.random.default_rng(0).integers(0, 11, size=(13, 7))
+        work = replace(make_work(model, (13,), plan), examples=[Examples(tokens[:, :-1], tokens[:, 1:])])
+        expected, _ = autograd_loop(
+            Reader(recurrent), model, work, loss=lambda o, t: F.cross_entropy(o.flatten(0, 1), t.flatten())
+        )
+        found = model.export(train(model, work).weights[0])
+        assert all(np.allclose(found[name], expected[name], atol=1e-5) for name in expected)
 
     def test_with_a_schedule_by_round(self):
         model = ct.Model(perceptron)
@@ -157,6 +191,38 @@ class TestLadder:
         trainer = ct.Model(Branching).build(Hardware())
         trainer.train(make_work(ct.Model(Branching)))
         assert "autograd: cannot be traced" in trainer.explanation
+
+    def test_a_transformer_with_dropout_is_traced(self):
+        model = ct.Model(Reader, loss="next_token", metrics=())
+        tokens = np.random.default_rng(0).integers(0, 11, size=(10, 7))
+        trainer = model.build(Hardware())
+        trainer.train(replace(make_work(model, (10,)), examples=[Examples(tokens[:, :-1], tokens[:, 1:])]))
+        assert trainer.explanation == "batches of [5, 6]: traced, update fused"
+
+    def test_a_first_party_that_diverges_does_not_cost_the_others_their_trace(self):
+        model = ct.Model(perceptron)
+        work = make_work(model, (20,))
+        x = np.full_like(work.examples[0].x, np.nan, dtype=np.float32)
+        trainer = model.build(Hardware())
+        trainer.train(replace(work, examples=[Examples(x, work.examples[0].y)]))
+        assert trainer.explanation == "batches of [5, 12]: traced, update fused"
+
+    def test_large_odd_batches_are_not_worth_a_trace(self):
+        model = ct.Model(perceptron)
+        trainer = model.build(Hardware())
+        trainer.train(make_work(model, (70,), LocalSGD(lr=0.1)))
+        assert "not the planned batch size" in trainer.explanation
+
+    def test_tracing_imports_no_compiler(self):
+        script = (
+            "import sys; from support.torch_reference import *; import comity.learners.torch as ct;"
+            "from comity.learners.base import Hardware; m = ct.Model(perceptron); w = make_work(m, (9, 5));"
+            "[m.build(Hardware(), batched=b).train(w) for b in (False, True)];"
+            "print(sorted({'torch._dynamo', 'torch._inductor', 'sympy'} & set(sys.modules)))"
+        )
+        tests = Path(__file__).parents[2]
+        done = subprocess.run([sys.executable, "-c", script], cwd=tests, capture_output=True, text=True, check=True)
+        assert done.stdout == "[]\n"
 
     def test_a_step_is_traced_once_for_all_learning_rates(self):
         model = ct.Model(perceptron)

@@ -21,6 +21,8 @@ from comity.learners.torch.trace import mean_loss, trace_gradient
 _SMALL_BATCH = 64
 """Batches up to this size are traced whatever the plan; larger odd ones are too rare to pay for a trace."""
 
+_LARGE_MODEL = 1 << 26
+
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2, "float16": 5e-2}
 """How far a traced step may be from autograd, relative to the norm of the gradient."""
 
@@ -117,7 +119,9 @@ class Ladder:
     ) -> S | None:
         """A traced step if it can be had and agrees with autograd on this batch, which leaves no mark anywhere."""
         step, why = None, None
-        if len(x) > _SMALL_BATCH and len(x) != planned:
+        if self.arena.regions.trained > _LARGE_MODEL:
+            why = f"with over {_LARGE_MODEL:,} trained parameters a trace gains little and its check costs memory"
+        elif len(x) > _SMALL_BATCH and len(x) != planned:
             why = f"more than {_SMALL_BATCH} examples and not the planned batch size"
         else:
             saved = self.arena.snapshot()
@@ -145,9 +149,10 @@ class Ladder:
         (expected, buffers), (found, moved) = outcomes
         tolerance = _TOLERANCE[self.precision]
         for name, one, other in (("gradient", expected, found), ("buffers", buffers, moved)):
-            error = float(torch.linalg.vector_norm(one - other))
+            alike = (one == other) | (one.isnan() & other.isnan())
+            error = float(torch.linalg.vector_norm(torch.where(alike, 0.0, one - other)))
             bound = tolerance * float(torch.linalg.vector_norm(one)) + 1e-6
-            if not error <= bound:
+            if error and not error <= bound:
                 return f"the traced {name} differ from autograd by {error:.2g}, more than {bound:.2g}"
         return None
 

@@ -28,12 +28,19 @@ def make_module(factory: Factory, arguments: Mapping[str, Any], seed: int) -> nn
 
 
 def outline(factory: Factory, arguments: Mapping[str, Any]) -> nn.Module:
-    """The module without its numbers where it can be made so (on the meta device), else with them."""
+    """The module without its numbers where they are not needed and it can be made so (on the meta device)."""
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            return _called(factory, arguments)
+            module = _called(factory, arguments)
     except Exception:  # a factory may read files or touch values; then only the real module tells its shapes
         return make_module(factory, arguments, seed=0)
+    unknown = any(
+        buffer.is_floating_point()
+        for part in module.modules()
+        if not isinstance(part, nn.modules.batchnorm._NormBase)
+        for buffer in part.buffers(recurse=False)
+    )
+    return make_module(factory, arguments, seed=0) if unknown else module
 
 
 def _called(factory: Factory, arguments: Mapping[str, Any]) -> nn.Module:
@@ -119,6 +126,8 @@ def _parameter_part(name: str, parameter: nn.Parameter, local: Sequence[str], fr
 def _buffer_part(buffer: Tensor, policy: BufferPolicy) -> Part:
     if not buffer.is_floating_point():
         return "fixed"
+    if not buffer.is_meta and not bool(buffer.isfinite().all()):
+        return "fixed"  # a mask of −∞ is a constant, and admission refuses what is not finite
     return "buffer" if policy == "average" else "local"
 
 

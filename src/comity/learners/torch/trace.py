@@ -79,6 +79,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._nodes: dict[int, fx.Node] = {}
         self._kept: list[Tensor] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: guarding this mode against compilation would import the compiler, and nothing compiles here."""
+        return False
+
     def argument(self, name: str, array: Tensor) -> Tensor:
         """A copy of `array` that the graph takes as its next argument."""
         copy = _copy(array.detach())
