@@ -205,3 +205,21 @@ def test_a_batched_trainer_evaluates_as_a_resident_one():
         for batched in (False, True)
     )
     assert all(np.array_equal(one[name], other[name]) for name in ("loss", "accuracy"))
+
+
+def test_half_precision_is_batched_too():
+    model = ct.Model(perceptron)
+    work, hardware = make_work(model, SIZES), Hardware(precision="bfloat16")
+    trainer = model.build(hardware, batched=True)
+    resident = model.build(hardware).train(work).weights - work.weights
+    together = trainer.train(work).weights - work.weights
+    assert trainer.explanation.splitlines()[0] == "parties trained as one batch"
+    assert np.linalg.norm(together - resident) < 0.05 * np.linalg.norm(resident)
+
+
+def test_steps_are_traced_once_for_all_rounds():
+    model = ct.Model(softmax_regression)
+    trainer = model.build(Hardware(), batched=True)
+    for round in range(3):
+        trainer.train(replace(make_work(model, SIZES, LocalSGD(lr=0.1 + round, batch_size=5)), round=round))
+    assert [len(stack._steps) for stack in trainer._stacks.values()] == [1, 1]

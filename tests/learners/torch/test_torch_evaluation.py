@@ -54,6 +54,16 @@ def test_parties_add_up_to_the_pool(weights):
     assert np.allclose(apart["loss"].sum(0), pooled["loss"][0])
 
 
+def test_parties_judged_together_are_judged_as_alone(weights):
+    trainer = ct.Model(perceptron).build(Hardware())
+    parties = [make_examples(size, seed=size) for size in (3, 1, 0, 700, 5)]
+    together = trainer.evaluate(weights, None, parties)
+    for index, party in enumerate(parties):
+        alone = trainer.evaluate(weights, None, [party])
+        assert np.array_equal(together["accuracy"][index], alone["accuracy"][0])
+        assert np.allclose(together["loss"][index], alone["loss"][0], rtol=1e-5)
+
+
 def test_every_party_is_judged_by_its_own_weights(weights):
     trainer, examples = ct.Model(perceptron).build(Hardware()), make_examples(30)
     both = trainer.evaluate(np.stack([weights, -weights]), None, [examples, examples])

@@ -24,12 +24,11 @@ from comity.learners.torch.optimizers import FlatOptimizer, Shift, fusible
 from comity.learners.torch.resident import ResidentTrainer
 from comity.learners.torch.session import session
 from comity.learners.torch.stack import Stack
+from comity.learners.torch.steps import TOLERANCE
 from comity.learners.torch.timetable import Timetable
 
 _CHUNK = {"cpu": 32}
 _CHUNK_ACCELERATOR = 256
-_TOLERANCE = 1e-3
-"""How far batched training may be from resident training, relative to the norm of what training changed."""
 _CHECKED_STEPS = 8
 
 
@@ -100,8 +99,9 @@ class BatchedTrainer:
         if key not in self._verdicts:
             trial = _trial(work)
             expected = self.resident.train(trial)
+            tolerance = TOLERANCE[self.resident.hardware.precision]
             try:
-                self._verdicts[key] = _disagreement(self._train(trial), expected, trial.weights)
+                self._verdicts[key] = _disagreement(self._train(trial), expected, trial.weights, tolerance)
             except Exception as error:  # vmap and tracing fail in as many ways as there are modules
                 first = (str(error).splitlines() or [""])[0]
                 self._verdicts[key] = f"they cannot be mapped ({type(error).__name__}: {first})"
@@ -219,11 +219,12 @@ def _pick(vectors: Array | None, rows: NDArray[np.int64]) -> Array | None:
     return vectors if vectors is None or vectors.ndim == 1 else vectors[rows]
 
 
-def _disagreement(found: Trained, expected: Trained, start: Array) -> str | None:
+def _disagreement(found: Trained, expected: Trained, start: Array, tolerance: float) -> str | None:
+    """How the outcomes differ by more than a share of what training changed, or None."""
     for index in range(len(expected.weights)):
         moved = torch.as_tensor(expected.weights[index] - (start if start.ndim == 1 else start[index]))
         error = torch.linalg.vector_norm(torch.as_tensor(found.weights[index] - expected.weights[index]))
-        bound = _TOLERANCE * torch.linalg.vector_norm(moved) + 1e-6
+        bound = tolerance * torch.linalg.vector_norm(moved) + 1e-6
         if not bool(error <= bound):
             return f"the result differs from one-by-one training by {float(error):.2g}, more than {float(bound):.2g}"
     return None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -19,8 +20,32 @@ from comity.learners.torch.batches import Feeder
 from comity.learners.torch.losses import Loss
 from comity.learners.torch.session import autocast
 
-_CHUNK_ENTRIES = 1 << 18
+_CHUNK_ENTRIES = 1 << 19
 _CHUNK_ROWS = (64, 4096)
+
+
+Piece: TypeAlias = tuple[int, slice]
+"""Which party, and which of its examples."""
+
+
+def _groups(examples: Sequence[Examples], *, together: bool) -> Iterator[list[Piece]]:
+    """Pieces of parties of at most a chunk's rows; `together` puts pieces of several parties into one chunk."""
+    group: list[Piece] = []
+    free, kind = 0, None
+    least, most = _CHUNK_ROWS
+    for index, party in enumerate(examples):
+        size = min(max(_CHUNK_ENTRIES // max(prod(party.x.shape[1:]), 1), least), most)
+        own = (party.x.shape[1:], party.x.dtype, party.affine is None)
+        for start in range(0, len(party), size):
+            rows = slice(start, min(start + size, len(party)))
+            length = rows.stop - rows.start
+            if group and not (together and own == kind and length <= free):
+                yield group
+                group, free = [], size
+            free, kind = (free if group else size) - length, own
+            group.append((index, rows))
+    if group:
+        yield group
 
 
 class Evaluator:
@@ -38,33 +63,37 @@ class Evaluator:
         self, weights: Tensor, local: Tensor | None, examples: Sequence[Examples]
     ) -> dict[str, NDArray[np.float64]]:
         """Additive statistics `[K, S]` by metric; `weights` `[K, D]`, `local` `[K, L]`."""
-        rows: dict[str, list[Tensor]] = {}
-        same = local is None and (len(weights) == 1 or weights.stride(0) == 0)
-        for index, party in enumerate(examples):
-            if not (same and index):
-                self.arena.load(weights[index], None if local is None else local[index])
-            for name, row in self._party(party).items():
-                rows.setdefault(name, []).append(row)
-        return {name: torch.stack(values).cpu().numpy() for name, values in rows.items()}
-
-    def _party(self, examples: Examples) -> dict[str, Tensor]:
         device = self.arena.flat.device
-        sums = {metric.name: torch.zeros(metric.size, dtype=torch.float64, device=device) for metric in self.metrics}
-        sums["loss"] = torch.zeros(2, dtype=torch.float64, device=device)
-        if not len(examples):
-            return sums
-        self.inspect(examples)
-        least, most = _CHUNK_ROWS
-        size = min(max(_CHUNK_ENTRIES // max(prod(examples.x.shape[1:]), 1), least), most)
-        for start in range(0, len(examples), size):
-            x, y = self.feeder.rows(examples, slice(start, min(start + size, len(examples))))
-            outputs = self._forward(x)
-            sums["loss"][0] += self.loss.mean(outputs, y) * len(x)
-            sums["loss"][1] += len(x)
+        # Sums over many batches want double precision, which Apple's GPUs lack.
+        precision = torch.float32 if device.type == "mps" else torch.float64
+        sizes = {metric.name: metric.size for metric in self.metrics} | {"loss": 2}
+        sums = {name: torch.zeros(len(examples), size, dtype=precision, device=device) for name, size in sizes.items()}
+        same = local is None and (len(weights) == 1 or weights.stride(0) == 0)
+        loaded = -1
+        for group in _groups(examples, together=same):
+            first = group[0][0]
+            if loaded < 0 or not (same or loaded == first):
+                self.arena.load(weights[first], None if local is None else local[first])
+                loaded = first
+            self._add(group, examples, sums)
+        return {name: total.cpu().numpy().astype(np.float64, copy=False) for name, total in sums.items()}
+
+    def _add(self, group: Sequence[Piece], examples: Sequence[Examples], sums: Mapping[str, Tensor]) -> None:
+        """Add the statistics of a group of pieces, which pass the module as one batch."""
+        features, targets = [], []
+        for index, rows in group:
+            self.inspect(examples[index])
+            x, y = self.feeder.rows(examples[index], rows)
+            features.append(x)
+            targets.append(y)
+        whole = self._forward(features[0] if len(features) == 1 else torch.cat(features))
+        parts = torch.split(whole, [len(x) for x in features])
+        for (index, _), outputs, y in zip(group, parts, targets, strict=True):
+            sums["loss"][index, 0] += self.loss.mean(outputs, y) * len(y)
+            sums["loss"][index, 1] += len(y)
             for metric in self.metrics:
                 if metric.name != "loss":
-                    sums[metric.name] += torch.as_tensor(metric.statistics(outputs, y), device=device)
-        return sums
+                    sums[metric.name][index] += torch.as_tensor(metric.statistics(outputs, y), device=whole.device)
 
     def _forward(self, x: Tensor) -> Tensor:
         self.arena.evaluating()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
@@ -23,8 +23,8 @@ _SMALL_BATCH = 64
 
 _LARGE_MODEL = 1 << 26
 
-_TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2, "float16": 5e-2}
-"""How far a traced step may be from autograd, relative to the norm of the gradient."""
+TOLERANCE: Mapping[Precision, float] = {"float32": 1e-3, "bfloat16": 5e-2, "float16": 5e-2}
+"""How far two ways of computing the same may be apart, relative to the norm of the result."""
 
 
 class GradientStep(Protocol):
@@ -147,7 +147,7 @@ class Ladder:
             outcomes.append((gradient, self.arena.flat[trained:].clone()))
             self.arena.restore(start)
         (expected, buffers), (found, moved) = outcomes
-        tolerance = _TOLERANCE[self.precision]
+        tolerance = TOLERANCE[self.precision]
         for name, one, other in (("gradient", expected, found), ("buffers", buffers, moved)):
             alike = (one == other) | (one.isnan() & other.isnan())
             error = float(torch.linalg.vector_norm(torch.where(alike, 0.0, one - other)))
