@@ -6,6 +6,8 @@ Local training pulls each model towards the party's own two digits. SCAFFOLD (Ka
     python examples/scaffold_vs_fedavg.py
 """
 
+from itertools import pairwise
+
 from torch import nn
 
 import comity as ct

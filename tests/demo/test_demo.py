@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,7 @@ def data() -> ct.data.Parties:
 def test_pooled_data_are_the_training_examples_of_all_parties(data: ct.data.Parties) -> None:
     [everyone] = baselines.pooled(data)
     together = baselines.pooled(data)[everyone]
-    apart = np.concatenate([data[party].train.rows for party in data])  # type: ignore[arg-type]
+    apart = np.concatenate([data[party].train.rows for party in data])
     assert sorted(together.train.rows) == sorted(apart)  # type: ignore[arg-type]
     assert len(together.heldout) == 0
 
@@ -102,3 +104,13 @@ def test_what_is_missing_is_said_before_anything_is_trained(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ct.ComityError, match=r"matplotlib.*\n.*comity\[demo\]"):
         show(tmp_path, 7, Console(file=StringIO()))
+
+
+def test_an_interrupted_run_ends_the_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupted(job: ct.Job, federation: ct.Simulation, callbacks: Sequence[Any]) -> SimpleNamespace:
+        return SimpleNamespace(ending="interrupted")
+
+    monkeypatch.setattr("comity.demo.show.run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        show(tmp_path, 7, Console(file=StringIO()))
+    assert not list(tmp_path.iterdir())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PARTIES = 40
 COHORT = 20
+ALPHA = 0.3
 ROUNDS = 200
 EPOCHS = 2
 LOCAL = LocalSGD(lr=0.3, epochs=EPOCHS, batch_size=16)
@@ -41,7 +42,7 @@ def model() -> Model:
 
 def parties(seed: int) -> Parties:
     """Handwritten digits over 40 parties, of which each has its own mix of digits."""
-    return load("digits", seed=seed).split(Dirichlet(parties=PARTIES, alpha=0.3), seed=seed)
+    return load("digits", seed=seed).split(Dirichlet(parties=PARTIES, alpha=ALPHA), seed=seed)
 
 
 def federated(seed: int) -> Job:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from comity.data import FederatedData, Parties
+from comity.data import FederatedData, Parties, catalogue
 from comity.demo import baselines, setting
 from comity.demo.picture import draw
 from comity.jobs.explain import Explanation, human_bytes
@@ -55,7 +55,7 @@ def _introduce(data: Parties, explanation: Explanation, console: Console) -> Non
     held = len(data.pooled())
     console.print(
         f"[bold]{len(data)} parties[/bold] hold {held:,} handwritten digits between them, {data.sizes.min()} to "
-        f"{data.sizes.max()} each, and each its own mix of the ten (Dirichlet 0.3). Together they train one model; "
+        f"{data.sizes.max()} each, and each its own mix of the ten (Dirichlet {setting.ALPHA}). Together they train one model; "
         "the digits stay where they are."
     )
     table = Table(title="What leaves a party in each round", box=SIMPLE_HEAD, title_justify="left")
@@ -79,7 +79,10 @@ def _train(job: Job, data: Parties, seed: int, console: Console) -> Results:
 
 
 def _run(job: Job, data: FederatedData, console: Console) -> Run:
-    return run(job, Simulation(data), callbacks=[Progress(console)])
+    ended = run(job, Simulation(data), callbacks=[Progress(console)])
+    if ended.ending == "interrupted":
+        raise KeyboardInterrupt
+    return ended
 
 
 def _table(results: Results) -> Table:
@@ -120,15 +123,15 @@ def _close(folder: Path, seconds: float, console: Console) -> None:
     console.print(f"Done in {seconds:.0f} s. In [bold]{escape(str(folder))}[/bold]: ", end="")
     console.print("curves.png, model.safetensors, history.json, job.json")
     console.print("\nNext")
-    for command, why in _NEXT:
+    for command, why in _next():
         console.print(f"  [bold]{escape(command)}[/bold]\n    [dim]{why}[/dim]")
 
 
-_NEXT = (
-    ("comity data list", "real data sets, eight of them with parties of their own"),
-    (
-        "comity data describe digits --partition 'dirichlet(parties=40, alpha=0.3)'",
-        "how the parties of this demo differ",
-    ),
-    ("comity run --help", "a job of your own, in a file"),
-)
+def _next() -> tuple[tuple[str, str], ...]:
+    natural = sum(bool(card.party) for card in catalogue())
+    split = f"dirichlet(parties={setting.PARTIES}, alpha={setting.ALPHA})"
+    return (
+        ("comity data list", f"real data sets, {natural} of them with parties of their own"),
+        (f"comity data describe digits --partition '{split}'", "how the parties of this demo differ"),
+        ("comity run --help", "a job of your own, in a file"),
+    )
