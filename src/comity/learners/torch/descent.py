@@ -27,10 +27,7 @@ class Descent:
         self.plan = plan
         self.lr = lr
         self.shift = shift
-        arena = ladder.arena
-        self._optimizer = FlatOptimizer(
-            plan, lr, shift, arena.flat[None, : arena.regions.trained], arena.gradient[None, :]
-        )
+        self._optimizer: FlatOptimizer | None = None
         self._steps: dict[int, BatchStep] = {}
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
@@ -63,9 +60,15 @@ class Descent:
         return step
 
     def _with_gradient(self, gradient: GradientStep) -> BatchStep:
+        if self._optimizer is None:
+            arena = self.ladder.arena
+            weights, slope = arena.flat[None, : arena.regions.trained], arena.gradient[None, :]
+            self._optimizer = FlatOptimizer(self.plan, self.lr, self.shift, weights, slope)
+        optimizer = self._optimizer
+
         def step(x: Tensor, y: Tensor) -> Tensor:
             loss = gradient(x, y)
-            self._optimizer.step()
+            optimizer.step()
             return loss
 
         return step

@@ -62,16 +62,15 @@ class ResidentTrainer:
             shift = Shift.of(work.correction, self.layout.shared_size, self.device)
             trained = torch.empty(parties, self.layout.size, device=self.device)
             kept = None if local is None else torch.empty(parties, self.layout.local_size, device=self.device)
-            losses = torch.empty(parties, 2, device=self.device)
-            steps = torch.empty(parties, 1, device=self.device)
+            log = _LossLog()
             for index, examples in enumerate(work.examples):
                 self.evaluator.inspect(examples)
                 self.arena.load(weights[index], None if local is None else local[index])
                 self.arena.training()
                 count = work.plan.batches(len(examples), work.budget(index))
-                self._train_party(work, index, count, shift.row(index), losses[index])
-                steps[index] = count
+                self._train_party(work, index, count, shift.row(index), log)
                 self.arena.regions.store(self.arena.flat, trained[index], None if kept is None else kept[index])
+            losses, steps = log.statistics(self.device), log.steps(self.device)
         return self.border.send(work, trained, kept, steps, losses)
 
     def place(self, array: NDArray[np.float32]) -> Array:
@@ -86,18 +85,42 @@ class ResidentTrainer:
             rows, kept = self.border.receive(weights, local, len(examples))
             return self.evaluator.statistics(rows, kept, examples)
 
-    def _train_party(self, work: Work, index: int, count: int, shift: Shift, statistics: Tensor) -> None:
+    def _train_party(self, work: Work, index: int, count: int, shift: Shift, log: _LossLog) -> None:
         examples = work.examples[index]
         size = batch_size(work.plan.batch_size, len(examples))
         descent = Descent(self.ladder, work.plan, work.plan.rate(work.round), shift)
-        losses, sizes = [], []
+        log.start_party()
         start_noise(work.seeds[index], self.device)
         try:
             for x, y in self.feeder.epochs(examples, size, count, work.seeds[index]):
-                losses.append(descent(x, y))
-                sizes.append(len(y))
+                log.add(descent(x, y), len(y))
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             raise self.evaluator.unfit(error, f"features {list(examples.x.shape[1:])}, batches of {size}") from error
-        counts = torch.tensor(sizes, dtype=torch.float32, device=self.device)
-        statistics[0] = torch.stack(losses).float() @ counts
-        statistics[1] = float(sum(sizes))
+
+
+class _LossLog:
+    """The mean loss and the size of every batch, kept on the device until all parties have trained."""
+
+    def __init__(self) -> None:
+        self._losses: list[Tensor] = []
+        self._sizes: list[int] = []
+        self._starts: list[int] = []
+
+    def start_party(self) -> None:
+        self._starts.append(len(self._losses))
+
+    def add(self, loss: Tensor, size: int) -> None:
+        self._losses.append(loss)
+        self._sizes.append(size)
+
+    def statistics(self, device: torch.device) -> Tensor:
+        """`[K, 2]`: for each party the sum of its examples' losses, and how many they were."""
+        sizes = np.array(self._sizes, dtype=np.float64)
+        totals = torch.stack(self._losses).float().cpu().numpy() * sizes
+        both = np.stack([np.add.reduceat(part, self._starts) for part in (totals, sizes)], axis=1)
+        return torch.from_numpy(both.astype(np.float32)).to(device)
+
+    def steps(self, device: torch.device) -> Tensor:
+        """`[K, 1]`: how many batches each party computed."""
+        counts = np.diff([*self._starts, len(self._losses)]).astype(np.float32)
+        return torch.from_numpy(counts[:, None]).to(device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -39,18 +38,12 @@ class FusedStep(Protocol):
     def __call__(self, x: Tensor, y: Tensor, minus_lr: float, *keeps: float) -> Tensor: ...
 
 
-@dataclass(frozen=True)
-class Shape:
-    """What a step is traced for: shapes and dtypes of a batch."""
+Shape: TypeAlias = tuple[torch.Size, torch.dtype, torch.Size, torch.dtype]
+"""What a step is traced for: shapes and dtypes of a batch."""
 
-    x: tuple[int, ...]
-    x_dtype: torch.dtype
-    y: tuple[int, ...]
-    y_dtype: torch.dtype
 
-    @classmethod
-    def of(cls, x: Tensor, y: Tensor) -> Shape:
-        return cls(tuple(x.shape), x.dtype, tuple(y.shape), y.dtype)
+def _shape(x: Tensor, y: Tensor) -> Shape:
+    return x.shape, x.dtype, y.shape, y.dtype
 
 
 S = TypeVar("S")
@@ -91,7 +84,7 @@ class Ladder:
 
     def gradient(self, x: Tensor, y: Tensor, planned: int | None) -> GradientStep:
         """The step that fills the gradient arena for batches like this one."""
-        shape = Shape.of(x, y)
+        shape = _shape(x, y)
         if shape not in self._gradients:
             traced = self._climb(x, y, planned, "traced", self._trace_gradient, self._gradient_of)
             self._gradients[shape] = traced or self.autograd
@@ -99,7 +92,7 @@ class Ladder:
 
     def fused(self, x: Tensor, y: Tensor, planned: int | None, *, decay: bool) -> FusedStep | None:
         """The step with the SGD update fused in for batches like this one, or None: then use `gradient`."""
-        key = (Shape.of(x, y), decay)
+        key = (_shape(x, y), decay)
         if key not in self._fused:
 
             def trace(x: Tensor, y: Tensor) -> FusedStep:
