@@ -49,6 +49,17 @@ def test_set_and_options_change_the_run(job: str) -> None:
     assert Path("one/model.safetensors").read_bytes() == Path("two/model.safetensors").read_bytes()
 
 
+def test_evaluate_shows_the_spread_over_the_parties(job: str) -> None:
+    ended = comity("run", job, "--evaluate")
+    assert ended.exit_code == 0, ended.output
+    row = next(line for line in ended.output.splitlines() if line.strip().startswith("rmse"))
+    mean, worst_tenth, worst, best = map(float, row.split()[1:])
+    assert best < mean < worst_tenth <= worst
+    file = load(Path(job))
+    spread = ct.run(file.job, file.federation).evaluate().spread("rmse", higher_is_better=False)
+    assert mean == pytest.approx(spread.mean, abs=1e-4)
+
+
 def test_a_folder_with_a_run_is_not_overwritten(job: str) -> None:
     assert comity("run", job).exit_code == 0
     again = comity("run", job)

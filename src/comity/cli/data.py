@@ -39,7 +39,7 @@ PartitionText = Annotated[
     str | None,
     typer.Option("--partition", metavar="TEXT", help="Such as 'dirichlet(parties=40, alpha=0.3)' or natural."),
 ]
-SeedNumber = Annotated[int, typer.Option("--seed", help="The seed of the split.")]
+SeedNumber = Annotated[int, typer.Option("--seed", metavar="N", help="The seed of the split.")]
 
 
 @app.command("list", help=paragraphs("Every data set of the catalogue.", "Example: [bold]comity data list[/bold]"))

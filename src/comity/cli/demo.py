@@ -19,8 +19,8 @@ DEMO = paragraphs(
 
 
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where the files go.")] = Path("comity-demo"),
-    seed: Annotated[int, typer.Option(help="Seeds the split, the model and the training.")] = 7,
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")] = Path("comity-demo"),
+    seed: Annotated[int, typer.Option(metavar="N", help="Seeds the split, the model and the training.")] = 7,
     debug: Debug = False,
 ) -> None:
     with reported(debug):

@@ -14,10 +14,11 @@ from rich.markup import escape
 from comity.cli.jobfile import federation_of
 from comity.cli.prepare import Prepared, prepare
 from comity.cli.reporting import ExitCode, err, out, reported
-from comity.cli.summary import summary
+from comity.cli.summary import spreads, summary
 from comity.cli.words import Assignments, Debug, paragraphs
 from comity.core.errors import ConfigError
 from comity.jobs.job import Job
+from comity.runs.evaluation import Evaluation
 from comity.runs.history import RoundRecord
 from comity.runs.progress import Progress
 from comity.runs.run import Callback, Run
@@ -40,20 +41,30 @@ def run(
     assignments: Assignments = None,
     engine: Annotated[
         Literal["auto", "batched", "resident", "workers"] | None,
-        typer.Option(help="How simulated parties are computed; the result is the same.", show_default="the file's"),
+        typer.Option(
+            metavar="NAME",
+            help="How parties are computed: auto, batched, resident or workers.",
+            show_default="the file's",
+        ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes.", show_default="one for each core")
+        int | None, typer.Option(min=1, metavar="N", help="Worker processes.", show_default="one for each core")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="Where models compute: cpu, cuda, cuda:1, mps.", show_default="the file's")
+        str | None,
+        typer.Option(metavar="NAME", help="Where models compute: cpu, cuda, cuda:1, mps.", show_default="the file's"),
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option(help="Where the run leaves its files.", show_default="runs/FILE-JOBID")
+        Path | None, typer.Option(metavar="DIR", help="Where the run leaves its files.", show_default="runs/FILE-JOBID")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
     progress: Annotated[bool, typer.Option(help="Show a live progress bar.")] = True,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Rounds between checkpoints.")] = _CHECKPOINT_EVERY,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="At the end, every party judges the model on its held-out examples.")
+    ] = False,
+    checkpoint_every: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Rounds between checkpoints.")
+    ] = _CHECKPOINT_EVERY,
     debug: Debug = False,
 ) -> None:
     with reported(debug):
@@ -80,7 +91,8 @@ def run(
             _interrupted("interrupted in the middle of a round", where, again)
         if result.ending == "interrupted":
             _interrupted(result.detail, where, again)
-        _tell(result, where, perf_counter() - started)
+        seconds = perf_counter() - started
+        _tell(result, where, seconds, result.evaluate() if evaluate else None)
 
 
 def default_folder(file: Path, job: Job) -> Path:
@@ -144,6 +156,8 @@ def _interrupted(detail: str, folder: Path, again: str) -> NoReturn:
     raise typer.Exit(ExitCode.INTERRUPTED)
 
 
-def _tell(result: Run, folder: Path, seconds: float) -> None:
+def _tell(result: Run, folder: Path, seconds: float, evaluation: Evaluation | None) -> None:
     out.print(summary(result, seconds))
+    if evaluation is not None:
+        out.print(spreads(result, evaluation))
     out.print(f"[dim]files[/dim]   {escape(str(folder))}: " + ", ".join(sorted(p.name for p in folder.iterdir())))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from comity.jobs.explain import human_bytes
+from comity.runs.evaluation import Evaluation
 from comity.runs.run import Run
 
 
@@ -28,6 +30,19 @@ def summary(run: Run, seconds: float) -> Table:
     if refused := run.history.rejections():
         reasons = Counter(rejection.reason.value for rejection in refused).most_common()
         table.add_row("refused", ", ".join(f"{count} × {reason}" for reason, count in reasons))
+    return table
+
+
+def spreads(run: Run, evaluation: Evaluation) -> Table:
+    """Each metric over the parties' own held-out examples: the mean over parties, the worst tenth of them, the best."""
+    table = Table(box=SIMPLE_HEAD, title="On the parties' own held-out examples", title_justify="left")
+    for heading in ("", "mean", "worst tenth", "worst", "best"):
+        table.add_column(heading, justify="right" if heading else "left")
+    better = {metric.name: metric.higher_is_better for metric in run.job.program.model.metrics}
+    for name in evaluation.pooled:
+        spread = evaluation.spread(name, higher_is_better=better.get(name, False))
+        values = (spread.mean, spread.worst_tenth, spread.worst, spread.best)
+        table.add_row(name, *(f"{value:.4f}" for value in values))
     return table
 
 

@@ -55,8 +55,8 @@ def _introduce(data: Parties, explanation: Explanation, console: Console) -> Non
     held = len(data.pooled())
     console.print(
         f"[bold]{len(data)} parties[/bold] hold {held:,} handwritten digits between them, {data.sizes.min()} to "
-        f"{data.sizes.max()} each, and each its own mix of the ten (Dirichlet {setting.ALPHA}). Together they train one model; "
-        "the digits stay where they are."
+        f"{data.sizes.max()} each, and each its own mix of the ten (Dirichlet {setting.ALPHA}). Together they train "
+        "one model; the digits stay where they are."
     )
     table = Table(title="What leaves a party in each round", box=SIMPLE_HEAD, title_justify="left")
     for heading in ("value", "what it is", "size"):
