@@ -101,10 +101,10 @@ def rounds_to(run: ct.Run, target: float, metric: str = "accuracy", against: str
 def walk(
     grid: Sequence[float], start: float, cap: int, needs: Callable[[float, int], float | None]
 ) -> dict[float, float | None]:
-    """What `needs(lr, cap)` gives for the rates that a search in `grid` from `start` tries: rounds, or None above `cap`.
+    """What `needs(lr, cap)` gives (rounds, or None above `cap`) for the rates that a search in `grid` tries.
 
-    The search walks to the neighbouring rate as long as that needs fewer rounds. A rate gets no more rounds than the
-    best one before it needed.
+    It begins at `start` and walks to the neighbouring rate as long as that needs fewer rounds. A rate gets no more
+    rounds than the best one before it needed.
     """
     found: dict[float, float | None] = {}
 
@@ -150,6 +150,7 @@ class Study:
     rows: list[Sequence[str]] = field(default_factory=list)
     results: list[Mapping[str, Any]] = field(default_factory=list)
     started: float = field(default_factory=perf_counter)
+    commit: str = field(default_factory=measure.commit)
 
     def note(self, line: str) -> None:
         """Say on standard error how far it is."""
@@ -175,9 +176,7 @@ class Study:
         software = ", ".join(f"{name} {number}" for name, number in measure.versions(*PACKAGES).items())
         minutes = (perf_counter() - self.started) / 60
         today = datetime.now(UTC).date().isoformat()
-        return (
-            f"`{command(sys.argv)}`, {minutes:.1f} minutes on {where}; commit {measure.commit()}; {software}; {today}."
-        )
+        return f"`{command(sys.argv)}`, {minutes:.1f} minutes on {where}; commit {self.commit}; {software}; {today}."
 
 
 def command(argv: Sequence[str]) -> str:
