@@ -34,12 +34,26 @@ def _unchanged(node: fx.Node) -> fx.Node | None:
         return source
     if _is_transpose(node) and _is_transpose(source) and _axes(node) == _axes(source):
         return source.args[0]  # type: ignore[return-value]
+    if node.target is aten.view.default and _drops_summed_axes(node, source):
+        source.args = source.args[:2]
+        source.meta["shape"] = node.meta["shape"]
+        return source
     same_shape = node.meta.get("shape") == source.meta.get("shape")
     if same_shape and node.target in (aten.view.default, aten._unsafe_view.default, aten.expand.default):
         return source
     if same_shape and node.target is aten.mul.Scalar and node.args[1] == 1:
         return source
     return None
+
+
+def _drops_summed_axes(view: fx.Node, total: fx.Node) -> bool:
+    """Whether a view only takes away the axes of length one that a sum with `keepdim` left."""
+    if total.target is not aten.sum.dim_IntList or len(total.args) != 3 or not total.args[2] or len(total.users) > 1:
+        return False
+    dims = len(total.meta["shape"])
+    summed = {int(axis) % dims for axis in total.args[1]}  # type: ignore[union-attr, arg-type]
+    left = tuple(size for axis, size in enumerate(total.meta["shape"]) if axis not in summed)
+    return left == tuple(view.meta["shape"])
 
 
 def _is_transpose(node: fx.Node) -> bool:
