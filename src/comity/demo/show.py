@@ -120,8 +120,8 @@ def _save(results: Results, folder: Path) -> None:
 
 
 def _close(folder: Path, seconds: float, console: Console) -> None:
-    console.print(f"Done in {seconds:.0f} s. In [bold]{escape(str(folder))}[/bold]: ", end="")
-    console.print("curves.png, model.safetensors, history.json, job.json")
+    console.print(f"Done in {seconds:.0f} s. In [bold]{escape(str(folder))}[/bold]:")
+    console.print("  curves.png, model.safetensors, history.json, job.json")
     console.print("\nNext")
     for command, why in _next():
         console.print(f"  [bold]{escape(command)}[/bold]\n    [dim]{why}[/dim]")
