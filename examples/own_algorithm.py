@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from torch import nn
 
 import comity as ct
-from comity.core.contribution import Aggregate, Contribution, Exchange, Value
-from comity.core.vectors import Vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,25 +27,25 @@ class FedExP:
 
     def exchange(self):
         size = self.model.layout.size
-        change = Value(size, "the change that local training made to the model")
-        square = Value(1, "the squared length of that change")
-        return Exchange(
-            broadcast={"weights": Value(size, "the global model")}, contribution={"change": change, "square": square}
+        change = ct.Value(size, "the change that local training made to the model")
+        square = ct.Value(1, "the squared length of that change")
+        return ct.Exchange(
+            broadcast={"weights": ct.Value(size, "the global model")}, contribution={"change": change, "square": square}
         )
 
     def init(self, seed):
         return State(self.model.init(seed.child("model")))
 
     def broadcast(self, state):
-        return Vectors(weights=state.weights)
+        return ct.Vectors(weights=state.weights)
 
     def at_party(self, sent, party):
         trained = party.train(sent.weights, self.local)
         change = trained.weights - sent.weights  # [K, D]: a batch of K parties at once
         square = (change**2).sum(-1)[:, None]  # [K, 1]
-        return Contribution(Vectors(change=change, square=square), trained.examples, trained.statistics)
+        return ct.Contribution(ct.Vectors(change=change, square=square), trained.examples, trained.statistics)
 
-    def update(self, state, aggregate: Aggregate):
+    def update(self, state, aggregate: ct.Aggregate):
         mean, square = aggregate.vectors.change, aggregate.vectors.square
         step = square / (2 * ((mean**2).sum() + self.epsilon))
         return State(state.weights + mean * step.clip(1, None))

@@ -14,10 +14,13 @@ from comity.aggregation.admission import Admission
 from comity.aggregation.mean import Mean
 from comity.coordination.buffered import Buffered
 from comity.coordination.synchronous import Rounds
+from comity.core.contribution import Aggregate, Contribution, Exchange, Value
 from comity.core.errors import ComityError, ConfigError
+from comity.core.seeds import Seed
+from comity.core.vectors import Vectors
 from comity.jobs.job import Job
 from comity.jobs.stopping import EarlyStopping
-from comity.learners import metrics
+from comity.learners import metrics, schedules
 from comity.learners.function import Function
 from comity.learners.plan import LocalAdam, LocalAdamW, LocalSGD
 from comity.programs import optim
@@ -40,13 +43,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Admission",
+    "Aggregate",
     "Buffered",
     "Clip",
     "ComityError",
     "ConfigError",
+    "Contribution",
     "Devices",
     "EarlyStopping",
     "Evaluate",
+    "Exchange",
     "FedAdagrad",
     "FedAdam",
     "FedAvg",
@@ -65,11 +71,15 @@ __all__ = [
     "Rounds",
     "Run",
     "Scaffold",
+    "Seed",
     "Simulation",
+    "Value",
+    "Vectors",
     "data",
     "metrics",
     "optim",
     "run",
+    "schedules",
     "sklearn",
     "torch",
 ]

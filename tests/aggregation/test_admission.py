@@ -68,6 +68,11 @@ def test_metrics_must_be_finite() -> None:
     assert check([[1, 1, 1]] * 2, metrics={"loss": np.array([[1, 2], [np.nan, 2]])}) == [None, Reason.NOT_FINITE]
 
 
+def test_metrics_that_were_not_declared_are_refused() -> None:
+    assert check([[1, 1, 1]], metrics={"age": np.array([[1.0, 2.0]])}) == [Reason.SHAPE]
+    assert check([[1, 1, 1]], metrics={"loss": np.array([[1.0, 2.0, 3.0]])}) == [Reason.SHAPE]
+
+
 def test_bounds_on_norm_and_weight() -> None:
     assert check([[3, 4, 0], [3, 4, 1]], max_norm=5.0) == [None, Reason.NORM]
     assert check([[1, 1, 1]] * 2, weight=[100, 101], max_weight=100) == [None, Reason.WEIGHT]

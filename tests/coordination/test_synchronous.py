@@ -91,7 +91,7 @@ def test_a_round_of_which_everyone_is_rejected_is_tried_again_and_then_the_run_f
     assert [assign.attempt for assign in second] == [1, 1]
     (finished,) = of(Finished, run.reject(*second))
     assert finished.ending is Ending.FAILED
-    assert "round 0 was abandoned 2 times" in finished.detail
+    assert "round 1 was abandoned 2 times" in finished.detail
 
 
 def test_a_pause_lies_between_two_attempts() -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from comity.core.errors import ManifestError
 from comity.core.manifest import canonical, decode, digest, encode
-from comity.learners.plan import Cosine, LocalSGD
+from comity.learners.plan import LocalSGD
+from comity.learners.schedules import Cosine
 from comity.transforms.clip import Clip
 
 json_values = st.recursive(

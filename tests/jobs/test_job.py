@@ -8,7 +8,7 @@ import pytest
 
 import comity as ct
 from comity.core.errors import ManifestError
-from comity.learners.plan import Cosine
+from comity.learners.schedules import Cosine
 from support.quadratic import Quadratic
 
 PLAN = ct.LocalSGD(lr=0.1, epochs=1, batch_size=10)

@@ -16,7 +16,8 @@ from comity.core.seeds import Seed
 from comity.data.examples import Examples
 from comity.learners.base import Correction, Hardware, Model, Trained, Work
 from comity.learners.function import Function
-from comity.learners.plan import Constant, Cosine, Exponential, LocalPlan, LocalSGD
+from comity.learners.plan import LocalPlan, LocalSGD
+from comity.learners.schedules import Constant, Cosine, Exponential
 
 PLAN = LocalSGD(lr=0.1, epochs=3)
 

@@ -34,7 +34,8 @@ from comity.core.seeds import Seed
 from comity.data.examples import Examples
 from comity.learners.base import Correction, Hardware, Model, Trained, Work
 from comity.learners.metrics import AUROC
-from comity.learners.plan import Cosine, Exponential, LocalAdam, LocalAdamW, LocalSGD
+from comity.learners.plan import LocalAdam, LocalAdamW, LocalSGD
+from comity.learners.schedules import Cosine, Exponential
 from comity.learners.sklearn import Estimator
 
 SINGLE = LocalSGD(lr=0.1, batch_size=1)

@@ -32,7 +32,7 @@ def test_the_history_is_a_table_of_rounds() -> None:
     assert list(frame["round"]) == [1, 2, 3, 4]
     assert {"train_loss", "loss", "seconds", "bytes_up", "bytes_down", "parties", "rejected"} <= set(frame.columns)
     assert (frame["parties"] == 5).all()
-    assert (frame["bytes_up"] == 5 * 12).all()
+    assert (frame["bytes_up"] == 5 * 36).all()
 
 
 def test_every_partys_own_metrics_are_kept() -> None:
@@ -101,7 +101,7 @@ def test_the_progress_bar_shows_rounds_loss_and_bytes() -> None:
     shown = console.export_text()
     assert "4/4" in shown
     assert "loss" in shown
-    assert "480 B" in shown
+    assert "960 B" in shown
 
 
 class Interrupting:

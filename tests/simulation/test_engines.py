@@ -159,7 +159,7 @@ def test_an_empty_party_is_refused_for_having_no_data() -> None:
 
 def test_when_every_party_fails_the_run_says_with_what() -> None:
     data = Points([np.ones((5, 3), np.float32)] * 3)
-    with pytest.raises(RunError, match=r"round 0 was abandoned[\s\S]*ZeroDivisionError: somebody's bug"):
+    with pytest.raises(RunError, match=r"round 1 was abandoned[\s\S]*ZeroDivisionError: somebody's bug"):
         carry_out(ct.FedAvg(Faulty(fault="raise"), PLAN), data, ct.Rounds(count=2))
 
 
@@ -174,6 +174,19 @@ def test_a_program_that_returns_other_shapes_than_it_declares_is_told(engine: di
     data = Points([np.ones((2, 3), np.float32)] * 3)
     with pytest.raises(RunError, match="shape"):
         carry_out(ct.FedAvg(Faulty(fault="shape"), PLAN), data, ct.Rounds(count=1), **engine)
+
+
+@dataclass(frozen=True)
+class Forgetful(ct.FedAvg):
+    def at_party(self, sent: Any, party: Any) -> Any:
+        party.memory["secret"] = sent.weights[None, :]
+        return super().at_party(sent, party)
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=str)
+def test_what_a_program_remembers_must_be_declared(engine: dict[str, Any]) -> None:
+    with pytest.raises(RunError, match=r"'secret' is remembered but not declared"):
+        carry_out(Forgetful(Quadratic(), PLAN), rounds=ct.Rounds(count=1), **engine)
 
 
 def test_parties_that_kill_their_workers_are_lost_and_the_run_goes_on() -> None:

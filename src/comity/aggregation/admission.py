@@ -63,7 +63,17 @@ def _malformed(contribution: Contribution, exchange: Exchange) -> tuple[Reason, 
             return Reason.SHAPE, f"{name} has shape {tuple(array.shape[1:])}; expected ({size},)"
         if "float" not in str(array.dtype):
             return Reason.DTYPE, f"{name} is {array.dtype}; expected floating point"
+    for name, statistics in contribution.metrics.items():
+        if exchange.metrics.get(name) != statistics.shape[-1]:
+            return (
+                Reason.SHAPE,
+                f"{statistics.shape[-1]} statistics of a metric {name}; declared are {_declared(exchange)}",
+            )
     return None
+
+
+def _declared(exchange: Exchange) -> str:
+    return ", ".join(f"{size} of {name}" for name, size in exchange.metrics.items()) or "none"
 
 
 def _not_finite(contribution: Contribution) -> tuple[Reason, str]:

@@ -235,7 +235,7 @@ class Coordinator:
 
     def _retry(self, effects: list[Effect]) -> None:
         if self.attempt + 1 >= self.policy.attempts:
-            detail = f"round {self.round} was abandoned {self.attempt + 1} times"
+            detail = f"round {self.round + 1} was abandoned {self.attempt + 1} times"
             self._finish(Ending.FAILED, detail, effects)
             return
         self.attempt += 1

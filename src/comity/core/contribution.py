@@ -68,13 +68,14 @@ class Value:
 class Exchange:
     """All that a program moves: what is broadcast, what a party returns, and what a party remembers between rounds.
 
-    Declared once by the program, it is what `Job.explain` prints, what admission checks, and how engines lay out
-    memory.
+    `metrics` are the metrics whose statistics a party returns, with the length of each. Declared once by the program,
+    it is what `Job.explain` prints, what admission lets in, and how engines lay out memory.
     """
 
     broadcast: Mapping[str, Value]
     contribution: Mapping[str, Value]
     memory: Mapping[str, Value] = field(default_factory=dict)
+    metrics: Mapping[str, int] = field(default_factory=lambda: {"loss": 2})
 
 
 def norms(vectors: Vectors) -> Any:

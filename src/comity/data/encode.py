@@ -68,7 +68,7 @@ Field: TypeAlias = Number | Category
 
 @dataclass(frozen=True)
 class Encoder:
-    """How each column of a table becomes features; learnt from the training rows only.
+    """How each column of a table becomes features; its numbers are learnt from the training rows only.
 
     Numbers are standardised with the mean and the standard deviation of the rows that have a value, cut to ±5
     deviations; a missing number becomes 0 (the mean), and a column that misses some gets a second feature that says so.
@@ -79,14 +79,23 @@ class Encoder:
     fields: tuple[Field, ...]
 
     @classmethod
-    def fit(cls, frame: pd.DataFrame, columns: Sequence[str] | None = None, *, standardise: bool = True) -> Encoder:
+    def fit(
+        cls,
+        frame: pd.DataFrame,
+        columns: Sequence[str] | None = None,
+        *,
+        standardise: bool = True,
+        whole: pd.DataFrame | None = None,
+    ) -> Encoder:
         """Learn the encoding of `columns` (all where None).
 
-        `standardise=False` leaves numbers as they are, and fills in the mean of the column where one is missing.
+        `standardise=False` leaves numbers as they are, and fills in the mean of the column where one is missing. Which
+        features there are follows from `whole`, where it is given, so that it does not depend on how rows were drawn.
         """
         chosen = list(frame.columns if columns is None else columns)
         check_columns(frame, chosen, "features")
-        return cls(tuple(_fit(str(name), frame[name], standardise) for name in chosen))
+        table = frame if whole is None else whole
+        return cls(tuple(_fit(str(name), frame[name], table[name], standardise) for name in chosen))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -124,20 +133,21 @@ def check_columns(frame: pd.DataFrame, columns: Sequence[str], where: str) -> No
         )
 
 
-def _fit(name: str, column: pd.Series, standardise: bool) -> Field:
+def _fit(name: str, column: pd.Series, whole: pd.Series, standardise: bool) -> Field:
     if column.dtype.kind in "bui" or column.dtype.kind == "f":
         _check_numeric(column, "features")
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         lost = np.isnan(values)
         if lost.all():
             raise DataError("every value is missing", where=f"column {name!r}", mend="leave the column out")
+        missing = bool(whole.isna().any())
         mean, deviation = float(np.nanmean(values)), float(np.nanstd(values))
         if not standardise:
-            return Number(name, 0.0, 1.0, np.inf, mean, bool(lost.any()))
-        return Number(name, mean, deviation if deviation > 0 else 1.0, LIMIT, mean, bool(lost.any()))
+            return Number(name, 0.0, 1.0, np.inf, mean, missing)
+        return Number(name, mean, deviation if deviation > 0 else 1.0, LIMIT, mean, missing)
     if column.dtype.kind in "mM":
         raise DataError("dates are not encoded", where=f"column {name!r}", mend="derive a month, a weekday or an age")
-    frequency = _text(column).value_counts(normalize=True)
+    frequency = _text(whole).value_counts(normalize=True)
     levels = tuple(sorted(frequency.index[frequency >= RARE]))
     if not levels:
         raise DataError(

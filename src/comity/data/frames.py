@@ -77,7 +77,7 @@ def assemble(
         if not 0 < test < 1:
             raise DataError(f"test is {test}", where=card.name, mend="give a share between 0 and 1")
         mask = draw_test(y, party, seed, test)
-    encoder = Encoder.fit(frame[~mask], standardise=standardise)
+    encoder = Encoder.fit(frame[~mask], standardise=standardise, whole=frame)
     x = encoder.encode(frame, card.name)
     whole = Examples(x, y)
     check_examples(whole, card.classes, card.name, encoder.features)

@@ -17,7 +17,7 @@ from comity.core.vectors import Vectors
 from comity.data import Examples, Parties, PartyData
 from comity.demo import setting
 from comity.jobs.job import Job
-from comity.learners.base import Model
+from comity.learners.base import Model, statistics_sizes
 from comity.learners.plan import LocalPlan
 from comity.programs.fedavg import FedAvg
 from comity.programs.party import Party
@@ -68,6 +68,7 @@ class Alone:
             broadcast={},
             contribution={},
             memory={"own": Value(size, "the party's own model")},
+            metrics=statistics_sizes(self.model),
         )
 
     def init(self, seed: Seed) -> Start:

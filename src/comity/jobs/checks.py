@@ -81,7 +81,9 @@ def _state_at_parties(job: Job) -> None:
 def _stopping(job: Job) -> None:
     if job.stop is None:
         return
-    known = {"train_loss", "loss"} | {metric.name for metric in job.program.model.metrics}
+    model = job.program.model
+    judged = set() if model.layout.local_size else {"loss"} | {metric.name for metric in model.metrics}
+    known = {"train_loss"} | judged
     if job.stop.metric not in known:
         raise ConfigError(
             f"the history has no column {job.stop.metric!r}",

@@ -37,6 +37,10 @@ class Leaving:
     assumption: str
     privacy: str
 
+    @property
+    def entries(self) -> str:
+        return "1 entry" if self.size == 1 else f"{self.size:,} entries"
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -55,7 +59,7 @@ class Explanation:
         for line in self.leaving:
             lines += [
                 f"  {line.value}: {line.meaning}",
-                f"    size     {line.size:,} entries, {human_bytes(line.bytes)}",
+                f"    size     {line.entries}, {human_bytes(line.bytes)}",
                 f"    read by  {line.readers}",
                 f"    assumes  {line.assumption}",
                 f"    privacy  {line.privacy}",
@@ -73,7 +77,7 @@ class Explanation:
         for heading in ("value", "size", "read by", "assuming", "privacy"):
             table.add_column(heading)
         for line in self.leaving:
-            size = f"{line.size:,} entries\n{human_bytes(line.bytes)}"
+            size = f"{line.entries}\n{human_bytes(line.bytes)}"
             table.add_row(f"[b]{line.value}[/b]\n{line.meaning}", size, line.readers, line.assumption, line.privacy)
         return table
 
@@ -91,10 +95,7 @@ def explain(model: Model, exchange: Exchange, chain: Chain) -> Explanation:
         for name, value in exchange.contribution.items()
     ]
     leaving.append(Leaving("weight", "the number of examples it counts for", 1, 8, readers, assumption, privacy))
-    for name, size in (
-        ("loss", 2),
-        *((metric.name, metric.size) for metric in model.metrics if not exchange.contribution),
-    ):
+    for name, size in exchange.metrics.items():
         meaning = "sums from which the metric is computed, over the party's examples"
         leaving.append(Leaving(f"metric {name}", meaning, size, 8 * size, readers, assumption, privacy))
     received = sum(vector_bytes(model, value.size) for value in exchange.broadcast.values())

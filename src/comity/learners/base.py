@@ -121,3 +121,8 @@ class Model(Protocol):
     def prefers_batched(self, hardware: Hardware) -> tuple[bool, str]:
         """Whether training K parties at once pays on `hardware`, and why, for a model that is `batchable`."""
         ...
+
+
+def statistics_sizes(model: Model) -> dict[str, int]:
+    """The metrics of which an evaluation returns statistics, the loss among them, with the length of each."""
+    return {"loss": 2} | {metric.name: metric.size for metric in model.metrics}

@@ -17,7 +17,8 @@ from comity.core.seeds import Seed
 from comity.data.examples import Examples
 from comity.learners.base import Hardware, Trained, Trainer, Work
 from comity.learners.metrics import resolve
-from comity.learners.plan import Constant, LocalPlan
+from comity.learners.plan import LocalPlan
+from comity.learners.schedules import Constant
 
 Weights: TypeAlias = dict[str, NDArray[Any]]
 

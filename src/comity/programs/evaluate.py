@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from comity.core.arrays import Array
 from comity.core.contribution import Aggregate, Contribution, Exchange, Value
 from comity.core.seeds import Seed
 from comity.core.vectors import Vectors
-from comity.learners.base import Model
+from comity.learners.base import Model, statistics_sizes
 from comity.programs.party import Party
 
 
@@ -39,11 +39,12 @@ class Evaluate:
         return Exchange(
             broadcast={"weights": Value(self.model.layout.size, "the model to judge")},
             contribution={},
+            metrics=statistics_sizes(self.model),
         )
 
     def init(self, seed: Seed) -> Judged:
         weights = self.model.init(seed.child("model")) if self.start is None else self.start
-        return Judged(weights, {metric.name: np.zeros(metric.size) for metric in self.model.metrics} | _NO_LOSS)
+        return Judged(weights, {name: np.zeros(size) for name, size in self.exchange().metrics.items()})
 
     def broadcast(self, state: Judged) -> Vectors:
         return Vectors(weights=state.weights)
@@ -56,6 +57,3 @@ class Evaluate:
 
     def weights(self, state: Judged) -> Array:
         return state.weights
-
-
-_NO_LOSS: dict[str, Any] = {"loss": np.zeros(2)}

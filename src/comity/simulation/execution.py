@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ import numpy as np
 
 from comity.coordination.effects import Ending
 from comity.core.arrays import to_numpy
-from comity.core.errors import RunError
+from comity.core.errors import Reason, RunError
 from comity.jobs.job import Job
 from comity.learners.base import Trainer
 from comity.runs.folder import RunFolder
@@ -27,6 +29,11 @@ from comity.simulation.tasks import Engine
 
 if TYPE_CHECKING:
     from comity.simulation.simulation import Simulation
+
+_MENDS = {
+    Reason.NOT_FINITE: "the loss diverges: lower the learning rate, or bound the gradient with clip_norm",
+    Reason.LOST: "lower the quorum, select more parties (over_select), or raise the deadline",
+}
 
 
 class Execution:
@@ -115,19 +122,19 @@ class Execution:
         return record
 
     def _test(self, loop: Loop, number: int) -> Mapping[str, float]:
-        """Metrics of the new model on the common test set, in the rounds in which they are wanted."""
-        test = self.simulation.data.test
+        """Metrics of the new model on the common test set, in the rounds in which they are wanted.
+
+        A model of which a part stays at the parties is not whole here, and not judged.
+        """
+        test, model = self.simulation.data.test, self.job.program.model
         last = number == self.job.rounds.count
-        changes = bool(self.job.exchange.contribution)
-        if test is None or not changes or (number % self.job.evaluate_every and not last):
+        if test is None or not self.job.exchange.contribution or model.layout.local_size:
+            return {}
+        if number % self.job.evaluate_every and not last:
             return {}
         if self._judge is None:
-            self._judge = self.job.program.model.build(self.simulation.hardware)
-        model = self.job.program.model
-        local = None
-        if model.layout.local_size:
-            local = self._judge.place(model.init_local(self.job.root_seed.child("model")))[None, :]
-        statistics = self._judge.evaluate(self.job.program.weights(loop.state), local, [test])
+            self._judge = model.build(self.simulation.hardware)
+        statistics = self._judge.evaluate(self.job.program.weights(loop.state), None, [test])
         return metric_values(self.job, {name: rows[0] for name, rows in statistics.items()})
 
     def _reason_to_stop(self, record: RoundRecord) -> str | None:
@@ -145,10 +152,9 @@ class Execution:
         last = loop.last_rejection
         if last is None:
             return RunError(detail, where=f"job {self.job.id[:12]}", mend="lower the quorum or raise the deadline")
-        mend = {
-            "not finite": "the loss diverges: lower the learning rate, or bound the gradient with clip_norm",
-            "lost": "lower the quorum, select more parties (over_select), or raise the deadline",
-        }.get(last.reason.value, "mend what the last refusal names")
+        what, _, mend = last.detail.partition("\n  → ")
+        last = replace(last, detail=what)
+        mend = mend or _MENDS.get(last.reason, "mend what the last refusal names")
         return RunError(f"{detail}; the last refusal: {last}", where=f"job {self.job.id[:12]}", mend=mend)
 
     @contextmanager
@@ -161,6 +167,7 @@ class Execution:
 
         def note(number: int, frame: Any) -> None:
             self._interrupted = True
+            sys.stderr.write("\nThe run ends after the round that is under way; Ctrl-C again ends it at once.\n")
             signal.signal(signal.SIGINT, before)
 
         signal.signal(signal.SIGINT, note)

@@ -25,7 +25,6 @@ from comity.core.contribution import Aggregate
 from comity.core.errors import Rejection
 from comity.core.vectors import Vectors
 from comity.data.examples import FederatedData
-from comity.jobs.explain import vector_bytes
 from comity.jobs.job import Job
 from comity.learners.plan import LocalPlan
 from comity.simulation.ahead import Ahead, Answer
@@ -80,9 +79,8 @@ class Loop:
         self._collecting = Collecting.of(self.job)
         self._ideal = self.devices == Devices.ideal()
         self._devices_seed = self.job.root_seed.child("devices")
-        model, exchange = self.job.program.model, self.job.exchange
-        self._bytes_down = sum(vector_bytes(model, value.size) for value in exchange.broadcast.values())
-        self._bytes_up = sum(vector_bytes(model, value.size) for value in exchange.contribution.values())
+        moved = self.job.explain()
+        self._bytes_down, self._bytes_up = moved.received_bytes, moved.sent_bytes
 
     @classmethod
     def start(

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comity.core.arrays import Array
-from comity.core.errors import ComityError, DataError, Reason
+from comity.core.errors import ComityError, ConfigError, DataError, Reason
 from comity.core.vectors import Vectors
 from comity.data.examples import FederatedData
 from comity.jobs.job import Job
 from comity.learners.base import Hardware, Trainer
-from comity.programs.party import Memory, Party
+from comity.programs.party import LOCAL, Memory, Party
 from comity.simulation.tasks import Batch, Failure, Task
 
 
@@ -68,6 +68,13 @@ class PartySide:
             local_start=self.local_start,
         )
         contribution = self.job.program.at_party(sent, party)
+        undeclared = set(party.memory.written) - set(self.job.exchange.memory) - {LOCAL}
+        if undeclared:
+            raise ConfigError(
+                f"{sorted(undeclared)[0]!r} is remembered but not declared",
+                where=f"{type(self.job.program).__name__}.at_party",
+                mend="add it to `memory` in the program's exchange()",
+            )
         for transform in self._transforms:
             contribution = transform.encode(contribution)
         return Batch(tasks, contribution, party.memory.written)

@@ -20,6 +20,7 @@ from comity.core.arrays import to_numpy
 from comity.core.contribution import Contribution
 from comity.core.errors import Reason, RunError
 from comity.core.vectors import Vectors
+from comity.learners.worker import enter_worker
 from comity.programs.party import LOCAL
 from comity.simulation.arena import Arena
 from comity.simulation.party_side import PartySide
@@ -98,6 +99,9 @@ class WorkerPool:
                 yield from self._batches(order, answers)
                 free.append(order.block)
                 position += 1
+        except KeyboardInterrupt:
+            self._kill()
+            raise
         finally:
             while any(worker.orders for worker in self._workers):
                 self._collect(done)
@@ -110,6 +114,11 @@ class WorkerPool:
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
+
+    def _kill(self) -> None:
+        for worker in self._workers:
+            worker.process.kill()
+            worker.orders.clear()
 
     def _cut(self, tasks: Sequence[Task]) -> Iterator[_Order]:
         """Runs of tasks that shrink towards the end, so that the workers finish together."""
@@ -201,6 +210,7 @@ class WorkerPool:
 def _serve(side: PartySide, arena: Arena, pipe: Connection, inherited: Sequence[Connection]) -> None:
     """A worker's life: answer orders until the parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    enter_worker()
     for connection in inherited:
         connection.close()
     while True:

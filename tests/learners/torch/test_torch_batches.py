@@ -91,3 +91,12 @@ class TestDeviceColumns:
         del column
         gc.collect()
         assert not columns._held
+
+
+def test_features_lie_at_an_address_as_torchs_own_wherever_the_column_does():
+    """A product of matrices can differ in the last bit with the alignment of its operands."""
+    for shift in range(1, 8):
+        column = np.empty(40 * 5 + shift, dtype=np.float32)[shift:].reshape(40, 5)
+        column[:] = 1
+        x, _ = feeder().rows(Examples(column, np.zeros(40, dtype=np.int64)), slice(0, 40))
+        assert x.data_ptr() % 64 == 0

@@ -18,7 +18,8 @@ from comity.core.errors import DataError, LearnerError
 from comity.core.seeds import Seed
 from comity.data.examples import Examples
 from comity.learners.base import Hardware, Trained, Work
-from comity.learners.plan import Exponential, LocalAdam, LocalSGD
+from comity.learners.plan import LocalAdam, LocalSGD
+from comity.learners.schedules import Exponential
 from support.torch_reference import CLASSES, FEATURES, PLANS, autograd_loop, make_work, perceptron, random_correction
 
 

@@ -17,6 +17,7 @@ from comity.core.seeds import Seed
 from comity.data.examples import Affine, Examples
 from comity.learners.torch.losses import Loss, cast_labels
 
+_ALIGNMENT = 64
 _BLOCK_BYTES = 1 << 26
 """Rows are gathered in blocks of at most so many bytes, however large the party."""
 
@@ -95,7 +96,12 @@ def features(x: Tensor, affine: Affine | None) -> Tensor:
             elif value != idle:
                 operation(float(value))
         return x
-    return x.float() if x.is_floating_point() or x.dtype is torch.bool else x.long()
+    return aligned(x.float()) if x.is_floating_point() or x.dtype is torch.bool else x.long()
+
+
+def aligned(x: Tensor) -> Tensor:
+    """`x` at an address as torch's own: products of matrices can differ in the last bit with the alignment."""
+    return x.clone() if x.data_ptr() % _ALIGNMENT else x
 
 
 class DeviceColumns:
