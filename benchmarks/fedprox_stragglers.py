@@ -1,6 +1,6 @@
 """FedProx under stragglers: partial work kept or thrown away (Li et al. 2020, arXiv 1812.06127, figure 1).
 
-MNIST or Fashion-MNIST over 1,000 parties of two labels each, logistic regression, 10 parties a round, E = 20, batches
+Fashion-MNIST over 1,000 parties of two labels each, logistic regression, 10 parties a round, E = 20, batches
 of 10. A party straggles in a round with probability 0, 0.5 or 0.9 and then has done a share of its work, uniform in
 (0, 1], when the round closes. FedAvg throws that away; FedProx keeps it and adds the proximal term. Whoever straggles,
 the cohorts and the batches are the same for all three programs, as in the paper.
@@ -89,10 +89,10 @@ def final(course: Sequence[float]) -> float:
 
 def main() -> None:
     asked = options(__doc__ or "")
-    name, rounds, shares = ("fashion_mnist", 60, (0.0, 0.9)) if asked.quick else ("fashion_mnist", 200, (0.0, 0.5, 0.9))
-    seeds = range(2 if asked.quick else asked.seeds)
+    rounds, shares = (30, (0.0, 0.9)) if asked.quick else (100, (0.0, 0.5, 0.9))
+    seeds = range(1 if asked.quick else asked.seeds)
     study = Study("fedprox_stragglers", asked, ("stragglers", *programs(0.03, 1.0)))
-    dataset = load(name, asked)
+    dataset = load("fashion_mnist", asked)
     splits = {seed: dataset.split(ct.data.LabelCount(1000, labels=2), seed=seed, heldout=0.0) for seed in seeds}
     for share in shares:
         row = [f"{share:.0%}"]
@@ -102,7 +102,8 @@ def main() -> None:
             study.note(f"{share:.0%} {title}: {row[-1]}")
             study.results.append({"stragglers": share, "program": title, "courses": courses})
         study.rows.append(row)
-    study.publish()
+        study.save()
+    study.publish([f"Test accuracy in %, mean of the last half of {rounds} rounds, over {len(seeds)} seeds."])
 
 
 if __name__ == "__main__":
