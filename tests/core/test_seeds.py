@@ -39,3 +39,10 @@ def test_generators_repeat_and_siblings_are_uncorrelated() -> None:
 
 def test_integers_fit_into_63_bits() -> None:
     assert all(0 <= Seed.of(k).integer() < 2**63 for k in range(100))
+
+
+@given(st.integers(0, 50), st.integers(0, 200))
+def test_a_permutation_is_the_one_that_a_generator_gives(number: int, count: int) -> None:
+    seed = Seed.of(number)
+    seed.child("before").permutation(7)
+    assert np.array_equal(seed.permutation(count), seed.rng().permutation(count))

@@ -230,7 +230,7 @@ def test_data_of_one_party_that_cannot_be_read_is_that_partys_fault() -> None:
 
 def test_auto_says_what_it_chose_and_why() -> None:
     run = carry_out(ct.FedAvg(Quadratic(batchable_=False), PLAN), workers=2)
-    assert run.engine == "resident in 2 worker processes: it was told not to be"
+    assert run.engine == "resident, in 2 worker processes: it was told not to be"
 
 
 def test_an_engine_that_cannot_run_the_job_says_why() -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 _KEY_BYTES = 16
+_ZERO = np.zeros(4, dtype=np.uint64)
+_EMPTY = {"bit_generator": "Philox", "buffer": _ZERO, "buffer_pos": 4, "has_uint32": 0, "uinteger": 0}
+_LOCAL = threading.local()
 
 
 @dataclass(frozen=True)
@@ -34,15 +39,26 @@ class Seed:
         """A NumPy generator (Philox, counter based) that starts at this seed."""
         return np.random.Generator(np.random.Philox(key=int.from_bytes(self.key, "little")))
 
+    def permutation(self, count: int) -> NDArray[np.int64]:
+        """A random order of `count` things: `rng().permutation(count)` at a fifth of its price."""
+        generator = _reused()
+        start = {"counter": _ZERO, "key": np.frombuffer(self.key, dtype=np.uint64)}
+        generator.bit_generator.state = {**_EMPTY, "state": start}
+        return generator.permutation(count)
+
     def integer(self) -> int:
         """A number in [0, 2⁶³) for libraries that seed with an integer."""
         return int.from_bytes(self.key[:8], "little") >> 1
 
 
+def _reused() -> np.random.Generator:
+    """This thread's generator, whose state is set anew for each use: making one costs ten times as much."""
+    if not hasattr(_LOCAL, "generator"):
+        _LOCAL.generator = np.random.Generator(np.random.Philox(key=0))
+    return _LOCAL.generator  # type: ignore[no-any-return]  # attributes of a thread's own are untyped
+
+
 def _digest(key: bytes, *parts: str) -> bytes:
-    hasher = hashlib.blake2b(key, digest_size=_KEY_BYTES)
-    for part in parts:
-        encoded = part.encode()
-        hasher.update(len(encoded).to_bytes(4, "little"))
-        hasher.update(encoded)
-    return hasher.digest()
+    encoded = (part.encode() for part in parts)
+    framed = b"".join(len(part).to_bytes(4, "little") + part for part in encoded)
+    return hashlib.blake2b(key + framed, digest_size=_KEY_BYTES).digest()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from math import ceil
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from comity.coordination.buffered import Buffered
 from comity.coordination.synchronous import Rounds
 from comity.core.errors import ConfigError
 from comity.jobs.job import Job
+from comity.learners.base import Hardware
 from comity.learners.plan import LocalPlan, LocalSGD
 from comity.simulation.inprocess import InProcess
 from comity.simulation.party_side import PartySide
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 
 EngineName: TypeAlias = Literal["auto", "batched", "resident", "workers"]
 
-_BATCH_BYTES = 256 << 20
+_AT_ONCE = 32
+_DEVICE_BYTES = 1 << 30
+_TOGETHER = 8
+_TOGETHER_BYTES = 8 << 20
 
 
 def choose(job: Job, simulation: Simulation) -> Engine:
@@ -42,16 +47,28 @@ def choose(job: Job, simulation: Simulation) -> Engine:
             mend='use engine="resident" or "workers"',
         )
     pays, reason = model.prefers_batched(hardware) if obstacle is None else (False, obstacle)
+    batched = name == "batched" or (name == "auto" and pays and crowd > 1)
+    size = batch_size(crowd, model.layout.size, batched=batched, hardware=hardware)
+    side = PartySide(job, simulation.data, hardware, size=size, batched=batched)
+    workers = max(1, min(simulation.workers or cores(), ceil(crowd / size) if batched else crowd))
+    kind = f"batched, {size} parties at once" if batched else "resident"
     why = reason if name == "auto" else "it was asked for"
-    if name == "batched" or (name == "auto" and pays and crowd > 1):
-        size = max(1, min(crowd, _BATCH_BYTES // (4 * max(model.layout.size, 1))))
-        side = PartySide(job, simulation.data, hardware, batched=True)
-        return InProcess(side, size, f"batched, {size} parties at once: {why}")
-    side = PartySide(job, simulation.data, hardware)
-    workers = max(1, min(simulation.workers or cores(), crowd))
-    if name == "workers" or (name == "auto" and hardware.device == "cpu" and workers > 1):
-        return WorkerPool(side, workers, crowd, f"resident in {workers} worker processes: {why}")
-    return InProcess(side, 1, f"resident in this process: {why}")
+    spread = name == "workers" or (name == "auto" and hardware.device == "cpu" and workers > 1)
+    if spread:
+        return WorkerPool(side, workers, crowd, f"{kind}, in {workers} worker processes: {why}")
+    return InProcess(side, f"{kind}, in this process: {why}")
+
+
+def batch_size(crowd: int, entries: int, *, batched: bool, hardware: Hardware) -> int:
+    """How many parties are computed together; it depends on the job and the device, never on the number of workers.
+
+    Batched parties come in equal batches that fit the cache of a processor, or the memory of a device. Resident ones
+    are handed over together while their vectors are small.
+    """
+    if not batched:
+        return max(1, min(_TOGETHER, crowd, _TOGETHER_BYTES // (4 * max(entries, 1))))
+    most = _AT_ONCE if hardware.device == "cpu" else max(1, _DEVICE_BYTES // (4 * max(entries, 1)))
+    return ceil(crowd / ceil(crowd / most))
 
 
 def asked_at_once(job: Job) -> int:

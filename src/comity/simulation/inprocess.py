@@ -16,18 +16,16 @@ from comity.simulation.tasks import Batch, Task
 
 @dataclass(frozen=True, eq=False)
 class InProcess:
-    """Answers tasks here, `size` parties to a batch (1: the resident engine)."""
+    """Answers tasks here."""
 
     side: PartySide
-    size: int
     why: str
 
     def place(self, array: NDArray[np.float32]) -> Array:
         return self.side.place(array)
 
     def run(self, sent: Vectors, tasks: Sequence[Task]) -> Iterator[Batch]:
-        for start in range(0, len(tasks), self.size):
-            yield from self.side.answer(sent, tasks[start : start + self.size])
+        return self.side.answer(sent, tasks)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -20,12 +20,19 @@ from comity.simulation.tasks import Batch, Failure, Task
 
 
 class PartySide:
-    """Computes the answers of parties in this process, K at a time; the model is built when first needed."""
+    """Computes the answers of parties in this process, `size` to a batch; the model is built when first needed.
 
-    def __init__(self, job: Job, data: FederatedData, hardware: Hardware, *, batched: bool = False) -> None:
+    `batched` trains the parties of a batch at once; otherwise they are trained one after another, and the batch only
+    spares the way there and back.
+    """
+
+    def __init__(
+        self, job: Job, data: FederatedData, hardware: Hardware, *, size: int = 1, batched: bool = False
+    ) -> None:
         self.job = job
         self.data = data
         self.hardware = hardware
+        self.size = size
         self.batched = batched
         self._transforms = job.chain.split()[0]
 
@@ -41,8 +48,13 @@ class PartySide:
     def place(self, array: NDArray[np.float32]) -> Array:
         return self.trainer.place(array)
 
-    def answer(self, sent: Vectors, tasks: Sequence[Task]) -> list[Batch]:
-        """The answers of `tasks`, all of one round, in order: one batch, unless something fails.
+    def answer(self, sent: Vectors, tasks: Sequence[Task]) -> Iterator[Batch]:
+        """The answers of `tasks`, all of one round, in order, batch by batch."""
+        for start in range(0, len(tasks), self.size):
+            yield from self._attempt(sent, tasks[start : start + self.size])
+
+    def _attempt(self, sent: Vectors, tasks: Sequence[Task]) -> list[Batch]:
+        """One batch, unless something fails.
 
         A party's fault must not become the round's, whatever it is: the parties of a batch that fails are asked
         again one by one, and the one at fault answers with a `Failure`.
@@ -52,7 +64,7 @@ class PartySide:
         except Exception as error:  # the one place where a party's code, data and model are called
             if len(tasks) == 1:
                 return [Batch(tasks, None, failure=failure_of(error))]
-        return [batch for task in tasks for batch in self.answer(sent, [task])]
+        return [batch for task in tasks for batch in self._attempt(sent, [task])]
 
     def _compute(self, sent: Vectors, tasks: Sequence[Task]) -> Batch:
         round = tasks[0].round

@@ -32,7 +32,16 @@ FORKS = sys.platform == "linux"
 _BLOCK_BYTES = 16 << 20
 _DEPTH = 2  # tasks that wait at a worker, so that it never waits for its parent
 
-_Answer = tuple[NDArray[np.float32] | None, Mapping[str, NDArray[Any]], Failure | None, tuple[str, ...]]
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """What a worker says of `count` tasks: a failure, or what goes with the vectors that it has left in a block."""
+
+    count: int
+    failure: Failure | None = None
+    weight: Any = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    written: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,8 @@ class WorkerPool:
         if size := side.job.program.model.layout.local_size:
             remembered[f"memory {LOCAL}"] = size
         block = {name: value.size for name, value in exchange.contribution.items()} | remembered
-        self._rows = max(1, min(8, cohort // (4 * count), _BLOCK_BYTES // (4 * max(sum(block.values()), 1))))
+        fits = _BLOCK_BYTES // (4 * max(sum(block.values()), 1))
+        self._rows = side.size if side.batched else max(1, min(side.size, cohort // (4 * count), fits))
         self._arena = Arena(
             {name: value.size for name, value in exchange.broadcast.items()},
             block,
@@ -121,10 +131,11 @@ class WorkerPool:
             worker.orders.clear()
 
     def _cut(self, tasks: Sequence[Task]) -> Iterator[_Order]:
-        """Runs of tasks that shrink towards the end, so that the workers finish together."""
+        """Runs of tasks; where it changes no result, they shrink towards the end, so that workers finish together."""
         start = position = 0
         while start < len(tasks):
-            size = max(1, min(self._rows, (len(tasks) - start) // (3 * self._count)))
+            shrunk = max(1, (len(tasks) - start) // (3 * self._count))
+            size = self._rows if self._side.batched else min(self._rows, shrunk)
             yield _Order(position, -1, tuple(tasks[start : start + size]))
             start, position = start + size, position + 1
 
@@ -179,16 +190,15 @@ class WorkerPool:
             return
         views = self._arena.views(order.block, len(order.tasks))
         start = 0
-        for weight, metrics, failure, written in answers:
-            count = 1 if weight is None else len(weight)
-            rows, tasks = slice(start, start + count), order.tasks[start : start + count]
-            start += count
-            if weight is None:
-                yield Batch(tasks, None, failure=failure)
+        for answer in answers:
+            rows, tasks = slice(start, start + answer.count), order.tasks[start : start + answer.count]
+            start += answer.count
+            if answer.failure is not None:
+                yield Batch(tasks, None, failure=answer.failure)
                 continue
             vectors = Vectors(**{name: views[name][rows] for name in self._side.job.exchange.contribution})
-            memory = {name: views[f"memory {name}"][rows] for name in written}
-            yield Batch(tasks, Contribution(vectors, weight, metrics), memory)
+            memory = {name: views[f"memory {name}"][rows] for name in answer.written}
+            yield Batch(tasks, Contribution(vectors, answer.weight, answer.metrics), memory)
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
@@ -229,38 +239,36 @@ def _serve(side: PartySide, arena: Arena, pipe: Connection, inherited: Sequence[
 def _answers(
     side: PartySide, sent: Vectors, tasks: Sequence[Task], views: Mapping[str, NDArray[np.float32]]
 ) -> list[_Answer]:
-    """Compute one party after another, leave vectors in `views`, and return what is small."""
+    """Compute batch after batch, leave vectors in `views`, and return what is small."""
     answers: list[_Answer] = []
-    for k, task in enumerate(tasks):
-        [batch] = side.answer(sent, [task])
-        if batch.contribution is None:
-            answers.append((None, {}, batch.failure, ()))
-            continue
-        contribution = batch.contribution
-        fault = _leave(contribution.vectors, views, k, side.job.exchange.contribution)
-        fault = fault or _leave(batch.memory, views, k, batch.memory, "memory ")
-        if fault is not None:
-            answers.append((None, {}, fault, ()))
+    start = 0
+    for batch in side.answer(sent, tasks):
+        count = len(batch.tasks)
+        rows = slice(start, start + count)
+        start += count
+        failure, contribution = batch.failure, batch.contribution
+        if contribution is not None:
+            failure = _leave(contribution.vectors, views, rows, side.job.exchange.contribution)
+            failure = failure or _leave(batch.memory, views, rows, batch.memory, "memory ")
+        if contribution is None or failure is not None:
+            answers.append(_Answer(count, failure=failure))
             continue
         metrics = {name: to_numpy(statistics) for name, statistics in contribution.metrics.items()}
-        answers.append((to_numpy(contribution.weight), metrics, None, tuple(batch.memory)))
+        answers.append(_Answer(count, None, to_numpy(contribution.weight), metrics, tuple(batch.memory)))
     return answers
 
 
 def _leave(
-    arrays: Mapping[str, Any], views: Mapping[str, NDArray[np.float32]], k: int, expected: Any, prefix: str = ""
+    arrays: Mapping[str, Any], views: Mapping[str, NDArray[np.float32]], rows: slice, expected: Any, prefix: str = ""
 ) -> Failure | None:
-    """Copy one party's arrays into row k; a failure where they are not the ones that the program declares."""
+    """Copy the arrays of parties into their rows; a failure where they are not the ones that the program declares."""
     if set(arrays) != set(expected):
         return Failure(Reason.SHAPE, f"vectors {sorted(arrays)}; expected {sorted(expected)}")
     for name, array in arrays.items():
-        row = to_numpy(array)
-        target = views.get(prefix + name)
-        if target is None:
-            return Failure(Reason.SHAPE, f"{name} is remembered but not declared in the program's exchange")
-        if row.shape != (1, target.shape[1]):
-            return Failure(Reason.SHAPE, f"{name} has shape {row.shape[1:]}; expected ({target.shape[1]},)")
-        if row.dtype.kind != "f":
-            return Failure(Reason.DTYPE, f"{name} is {row.dtype}; expected floating point")
-        target[k] = row[0]
+        given, target = to_numpy(array), views[prefix + name][rows]
+        if given.shape != target.shape:
+            return Failure(Reason.SHAPE, f"{name} has shape {given.shape[1:]}; expected ({target.shape[1]},)")
+        if given.dtype.kind != "f":
+            return Failure(Reason.DTYPE, f"{name} is {given.dtype}; expected floating point")
+        target[:] = given
     return None

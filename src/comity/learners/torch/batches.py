@@ -24,7 +24,7 @@ _BLOCK_BYTES = 1 << 26
 
 def order(seed: Seed, epoch: int, examples: int) -> NDArray[np.int64]:
     """The order in which a party goes over its examples in one epoch; the same for every engine."""
-    return seed.child("order", epoch=epoch).rng().permutation(examples)
+    return seed.child("order", epoch=epoch).permutation(examples)
 
 
 def batch_size(planned: int | None, examples: int) -> int:
