@@ -13,6 +13,7 @@ import comity as ct
 from comity.core.errors import DataError, LearnerError, Reason, RunError
 from comity.learners.base import Hardware, Trained, Trainer, Work
 from comity.programs.base import AnyProgram
+from comity.simulation import workers
 from support.quadratic import Points, Quadratic, QuadraticTrainer
 
 DATA = Points.random(30)
@@ -214,6 +215,24 @@ def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "died").exists()
     assert run.history.rejections() == []
     assert np.array_equal(run.model.vector, carry_out(ct.FedAvg(Quadratic(), PLAN), rounds=every).model.vector)
+
+
+def test_workers_that_are_started_afresh_give_the_same_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "FORKS", False)
+    program = ct.Scaffold(Quadratic(), PLAN)
+    spawned = carry_out(program, engine="workers", workers=2)
+    assert np.array_equal(spawned.model.vector, carry_out(program).model.vector)
+
+
+def test_what_cannot_be_sent_to_such_a_worker_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "FORKS", False)
+
+    @dataclass(frozen=True, eq=False)
+    class Unreachable(Points):
+        """A class that no other process can import."""
+
+    with pytest.raises(RunError, match=r"cannot be sent to a worker process[\s\S]*can be imported"):
+        carry_out(ct.FedAvg(Quadratic(), PLAN), Unreachable(DATA.arrays), engine="workers", workers=2)
 
 
 def test_data_of_one_party_that_cannot_be_read_is_that_partys_fault() -> None:

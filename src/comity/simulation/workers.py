@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import signal
 import sys
 import warnings
@@ -213,6 +214,11 @@ class WorkerPool:
                 process.start()
             except OSError as error:
                 raise RunError(f"a worker process cannot be started: {error}", mend="use fewer workers") from error
+            except (AttributeError, TypeError, pickle.PicklingError) as error:
+                raise RunError(
+                    f"the job cannot be sent to a worker process: {error}",
+                    mend='define models, functions and data in a file that can be imported, or use engine="resident"',
+                ) from error
         theirs.close()
         return _Worker(process, ours)
 
