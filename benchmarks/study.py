@@ -53,7 +53,7 @@ def options(description: str, *, seeds: int = 3, rows: Sequence[str] = ()) -> Op
     if rows:
         parser.add_argument("--rows", nargs="+", choices=rows, metavar="ROW", help=f"of {', '.join(rows)}; all")
     given = parser.parse_args()
-    torch.set_num_threads(1)  # the cores belong to the workers; a forked one cannot use OpenMP threads of its parent
+    torch.set_num_threads(1)  # the cores belong to the workers
     return Options(
         given.data,
         given.quick,
