@@ -11,7 +11,6 @@ from itertools import pairwise
 from torch import nn
 
 import comity as ct
-from comity.runs.plots import plot_history
 
 
 def network() -> nn.Module:
@@ -34,5 +33,5 @@ if __name__ == "__main__":
         fell = sum(after < before for before, after in pairwise(accuracy)) / (len(accuracy) - 1)
         shown = "  ".join(f"{accuracy[k - 1]:.1%}" for k in (5, 10, 20, 40, 60))
         print(f"  {name:<9} after 5, 10, 20, 40, 60 rounds: {shown};  fell in {fell:.0%}")
-    plot_history([run.history for run in runs.values()], list(runs), path="scaffold_vs_fedavg.png")
+    ct.plot_histories({name: run.history for name, run in runs.items()}, path="scaffold_vs_fedavg.png")
     print("curves in scaffold_vs_fedavg.png")

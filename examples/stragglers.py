@@ -10,7 +10,6 @@ from torch import nn
 
 import comity as ct
 from comity.runs.history import History
-from comity.runs.plots import plot_history
 
 
 def network() -> nn.Module:
@@ -44,5 +43,5 @@ if __name__ == "__main__":
         reached = seconds_to(run.history, TARGET)
         shown = "not reached" if reached is None else f"{reached:.0f} s"
         print(f"  {name:<26} {shown:>11}   {run.history[-1].time:6.0f} s   {run.history[-1].test['accuracy']:.1%}")
-    plot_history([run.history for run in runs.values()], list(runs), path="stragglers.png", against="time")
+    ct.plot_histories({name: run.history for name, run in runs.items()}, path="stragglers.png", against="time")
     print("curves over time in stragglers.png")

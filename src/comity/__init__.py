@@ -31,6 +31,7 @@ from comity.programs.fednova import FedNova
 from comity.programs.fedprox import FedProx
 from comity.programs.fedsgd import FedSGD
 from comity.programs.scaffold import Scaffold
+from comity.runs.plots import plot_histories
 from comity.runs.run import Run, run
 from comity.simulation.devices import Devices
 from comity.simulation.simulation import Simulation
@@ -78,6 +79,7 @@ __all__ = [
     "data",
     "metrics",
     "optim",
+    "plot_histories",
     "run",
     "schedules",
     "sklearn",

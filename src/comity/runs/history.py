@@ -148,9 +148,9 @@ class History:
 
     def plot(self, path: str | None = None, against: str = "round") -> Any:
         """Loss and metrics over rounds (or over `time`, `bytes_up`, …); saved to `path` where one is given."""
-        from comity.runs.plots import plot_history
+        from comity.runs.plots import plot_histories
 
-        return plot_history([self], [""], path=path, against=against)
+        return plot_histories({"": self}, path=path, against=against)
 
 
 def frame_of(rows: list[dict[str, Any]]) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -19,16 +19,14 @@ _LABELS = {
 }
 
 
-def plot_history(
-    histories: Sequence[History], names: Sequence[str], *, path: str | None = None, against: str = "round"
-) -> Any:
-    """One panel a metric, one line a history, over `against` (`round`, `time`, `seconds`, `bytes_up`).
+def plot_histories(histories: Mapping[str, History], *, path: str | None = None, against: str = "round") -> Any:
+    """One panel a metric, one line for each named history, over `against` (`round`, `time`, `seconds`, `bytes_up`).
 
     Returns the matplotlib figure; also saves it where `path` is given. Training and test values share a panel.
     """
     figure_class = _figure()
     metrics: list[str] = []
-    for history in histories:
+    for history in histories.values():
         for record in history:
             for name in record.row():
                 metric = name.removeprefix("train_")
@@ -37,7 +35,7 @@ def plot_history(
     figure = figure_class(figsize=(5.2 * max(len(metrics), 1), 3.8), layout="constrained")
     panels = figure.subplots(1, max(len(metrics), 1), squeeze=False)[0]
     for panel, metric in zip(panels, metrics, strict=False):
-        for history, name in zip(histories, names, strict=True):
+        for name, history in histories.items():
             _line(panel, history, metric, against, f"{name} test".strip(), "-")
             _line(panel, history, f"train_{metric}", against, f"{name} training".strip(), "--")
         panel.set(xlabel=_LABELS.get(against, against), ylabel=metric)
