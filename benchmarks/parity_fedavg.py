@@ -59,7 +59,7 @@ def _two_nn(cohort: int, iid: bool, batch: int | None, paper: int, start: float)
 
 
 ROWS = (
-    _two_nn(10, True, 10, 87, 0.1),
+    _two_nn(10, True, 10, 87, 0.05),
     _two_nn(10, False, 10, 664, 0.05),
     Row("cnn-iid-c10-e5-b10", "CNN", True, 10, 5, 10, 20, 0.1, third_party=True),
     Row("cnn-iid-c10-e1-b10", "CNN", True, 10, 1, 10, 34, 0.1, third_party=True),
