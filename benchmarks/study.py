@@ -94,8 +94,7 @@ def rounds_to(run: ct.Run, target: float, metric: str = "accuracy", against: str
     """Rounds done (or another column of the history) when `metric` on the common test set reaches `target`."""
     rows = [record.row() for record in run.history]
     measured = [row for row in rows if metric in row]
-    offset = 1 if against == "round" else 0
-    return crossing([row[against] + offset for row in measured], [row[metric] for row in measured], target)
+    return crossing([row[against] for row in measured], [row[metric] for row in measured], target)
 
 
 def walk(

@@ -54,11 +54,11 @@ def test_the_result_does_not_depend_on_batches_bit_for_bit(sizes: list[int], see
     assert np.array_equal(at_once.finish(99).vectors.w, in_parts.finish(99).vectors.w)
 
 
-def test_a_factor_scales_the_weight() -> None:
+def test_a_factor_damps_what_is_added_and_not_the_weight() -> None:
     total = Mean().start(EXCHANGE)
-    total.add(Contribution(Vectors(w=np.ones((1, 5), np.float32)), np.array([[4.0]])), factor=0.5)
-    total.add(Contribution(Vectors(w=np.zeros((1, 5), np.float32)), np.array([[2.0]])))
-    assert total.finish(2).vectors.w.tolist() == [0.5] * 5
+    total.add(Contribution(Vectors(w=np.ones((1, 5), np.float32)), np.array([[3.0]])), factor=0.5)
+    total.add(Contribution(Vectors(w=np.ones((1, 5), np.float32)), np.array([[1.0]])))
+    assert total.finish(2).vectors.w.tolist() == [0.625] * 5
 
 
 def test_torch_tensors_are_averaged_where_they_are() -> None:

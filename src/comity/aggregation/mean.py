@@ -44,8 +44,9 @@ class Mean(Link):
 class RunningMean:
     """Sums of weighted vectors and of metric statistics, and the summed weight.
 
-    Rows are added one after another in the order in which they come, so the result does not depend on how they were
-    batched.
+    A factor damps what a contribution adds to the sum and not its weight in the mean, as in FedBuff: when all are
+    stale, the step is shorter. Rows are added one after another in the order in which they come, so the result does
+    not depend on how they were batched.
     """
 
     mean: Mean
@@ -56,13 +57,13 @@ class RunningMean:
     _sums: dict[str, Array] = field(default_factory=dict)
 
     def add(self, contribution: Contribution, factor: float = 1.0) -> None:
-        weights = np.asarray(to_numpy(contribution.weight), dtype=np.float64)[:, 0] * factor
+        weights = np.asarray(to_numpy(contribution.weight), dtype=np.float64)[:, 0]
         if self.mean.weights == "uniform":
-            weights = np.full_like(weights, factor)
+            weights = np.ones_like(weights)
         for name, rows in contribution.vectors.items():
             if name not in self._sums:
                 self._sums[name] = self._zeros(rows)
-            add_rows(self._sums[name], rows, weights)
+            add_rows(self._sums[name], rows, weights * factor)
         for name, statistics in contribution.metrics.items():
             total = np.asarray(to_numpy(statistics), dtype=np.float64).sum(axis=0)
             self.metrics[name] = self.metrics[name] + total if name in self.metrics else total

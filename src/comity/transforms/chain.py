@@ -41,7 +41,7 @@ class Accumulator(Protocol):
     """One round's running total; its size does not depend on how many parties are added."""
 
     def add(self, contribution: Contribution, factor: float = 1.0) -> None:
-        """Add K parties, each weighted by its own weight times `factor` (the staleness weight)."""
+        """Add K parties; `factor` scales what each adds (staleness: Nguyen et al. 2022, arXiv 2106.06639)."""
         ...
 
     def finish(self, population: int) -> Aggregate: ...
