@@ -23,7 +23,7 @@ from comity.data.partitions.base import Splittable
 
 PARTIES = 100
 COHORT = 20
-GRID = (0.003125, 0.00625, 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
+GRID = (0.003125, 0.00625, 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,15 @@ class Similarity:
 
 @dataclass(frozen=True)
 class Compared:
-    """A program up to its learning rate. Without epochs it is SGD: one full gradient a party and round."""
+    """A program up to its learning rate, whose search begins at `start`.
+
+    Without epochs it is SGD: one full gradient a party and round.
+    """
 
     name: str
     program: type[ct.FedAvg] | type[ct.Scaffold] = ct.FedAvg
     epochs: int | None = None
+    start: float = 0.1
 
     def at(self, lr: float, data: ct.data.Parties) -> Any:
         """The program at one learning rate; an epoch is five steps."""
@@ -63,7 +67,7 @@ class Compared:
 
 
 PROGRAMS = (
-    Compared("SGD"),
+    Compared("SGD", start=0.4),
     Compared("FedAvg, E = 5", ct.FedAvg, 5),
     Compared("SCAFFOLD, E = 5", ct.Scaffold, 5),
 )
@@ -90,7 +94,7 @@ def main() -> None:
             def needs(lr: float, cap: int, seed: int = 0, splits: Any = splits, compared: Any = compared) -> Any:
                 return rounds(compared.at(lr, splits[seed]), splits[seed], target, cap, seed, asked)
 
-            found = walk(GRID, 0.1, cap, needs)
+            found = walk(GRID, compared.start, cap, needs)
             study.note(f"{compared.name} at {similarity:.0%}: {found}")
             if (chosen := best(found)) is None:
                 cells.append(f"> {cap}")
