@@ -127,6 +127,11 @@ def test_explain_says_that_a_contribution_is_clipped() -> None:
             {"program": ct.Scaffold(Quadratic(), PLAN), "rounds": ct.Buffered(count=1, buffer=2, concurrency=4)},
             r"Scaffold keeps control at the parties[\s\S]*use Rounds",
         ),
+        ({"program": ct.FedNova(Quadratic(), PLAN), "aggregator": ct.Clip(1.0) >> ct.Mean()}, r"the number 'steps'"),
+        (
+            {"program": ct.FedNova(Quadratic(), PLAN), "rounds": ct.Buffered(count=1, buffer=2, concurrency=4)},
+            r"staleness damps",
+        ),
         ({"stop": ct.EarlyStopping("accuracy", target=0.9)}, r"no column 'accuracy'[\s\S]*loss, train_loss"),
     ],
     ids=str,

@@ -11,6 +11,7 @@ from comity.learners.plan import LocalPlan
 from comity.programs.base import Program
 from comity.programs.evaluate import Evaluate
 from comity.transforms.chain import Link
+from comity.transforms.clip import Clip
 
 if TYPE_CHECKING:
     from comity.jobs.job import Job
@@ -23,6 +24,7 @@ def check(job: Job) -> None:
     _plan(job)
     _evaluation(job)
     _state_at_parties(job)
+    _numbers(job)
     _stopping(job)
 
 
@@ -75,6 +77,27 @@ def _state_at_parties(job: Job) -> None:
             "buffered rounds mix versions",
             where="job.rounds",
             mend="use Rounds(...), or a program without state at the parties such as FedAvg or FedProx",
+        )
+
+
+def _numbers(job: Job) -> None:
+    """Numbers among a contribution's vectors (FedNova's steps) must not be scaled together with them."""
+    values = job.exchange.contribution
+    numbers = [name for name, value in values.items() if value.size == 1 < max(v.size for v in values.values())]
+    if not numbers:
+        return
+    returns = f"{type(job.program).__name__} returns the number {numbers[0]!r} beside its vectors"
+    if any(isinstance(part, Clip) for part in job.chain.split()[0]):
+        raise ConfigError(
+            f"{returns}, and Clip scales all of a contribution by one factor",
+            where="job.aggregator",
+            mend="bound the gradient instead (clip_norm in the local plan), or use FedAvg or FedProx",
+        )
+    if isinstance(job.rounds, Buffered):
+        raise ConfigError(
+            f"{returns}, and staleness damps all of a contribution",
+            where="job.rounds",
+            mend="use Rounds(...), or a program such as FedAvg or FedProx",
         )
 
 

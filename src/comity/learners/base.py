@@ -65,6 +65,11 @@ class Trained:
     statistics: Mapping[str, Array]
     local: Array | None = None
 
+    @property
+    def alike(self) -> Array:
+        """A `[K, 1]` column of ones: the weights of an algorithm that counts every party once."""
+        return self.examples * 0 + 1
+
 
 class Trainer(Protocol):
     """A model built on a device. It is not shared between threads, and one call leaves nothing behind for the next."""

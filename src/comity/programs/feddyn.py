@@ -63,7 +63,7 @@ class FedDyn:
         trained = party.train(sent.weights, self.local, mu=self.alpha, anchor=sent.weights, drift=-own)
         change = trained.weights - sent.weights
         party.memory["gradient"] = own - self.alpha * self.model.layout.without_buffers(change)
-        return Contribution(Vectors(weights=change), trained.examples, trained.statistics)
+        return Contribution(Vectors(weights=change), trained.alike, trained.statistics)
 
     def update(self, state: Regularised, aggregate: Aggregate) -> Regularised:
         change = aggregate.vectors.weights

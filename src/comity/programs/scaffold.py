@@ -30,7 +30,8 @@ class Scaffold:
     """Each party corrects its gradients by `c − cᵢ`, the difference of the mean gradient and its own as last seen.
 
     The control variates are renewed from the path just taken, `cᵢ⁺ = cᵢ − c + (x − yᵢ)/(K·η)` (option II). A party
-    keeps `cᵢ` between rounds; the server adds the mean renewal, times the share of the population that took part.
+    keeps `cᵢ` between rounds; the server adds the mean renewal, times the share of the population that took part. Every
+    party counts once, whatever it holds: with weights that depend on who takes part, `c` would not stay the mean.
     """
 
     model: Model
@@ -77,7 +78,7 @@ class Scaffold:
         change = trained.weights - sent.weights
         descent = -self.model.layout.without_buffers(change) / (trained.steps * self.local.rate(party.round))
         party.memory["control"] = renewed = own - sent.control + descent
-        return Contribution(Vectors(weights=change, control=renewed - own), trained.examples, trained.statistics)
+        return Contribution(Vectors(weights=change, control=renewed - own), trained.alike, trained.statistics)
 
     def update(self, state: Controlled, aggregate: Aggregate) -> Controlled:
         return Controlled(

@@ -41,5 +41,8 @@ class Clip(Link):
 
     def _factor(self, norm: Array) -> Array:
         xp = namespace(norm)
+        one = xp.ones_like(norm)
         within = norm <= self.norm
-        return xp.where(within, xp.ones_like(norm), self.norm / xp.where(within, xp.ones_like(norm), norm))
+        factor = xp.where(within, one, self.norm / xp.where(within, one, norm))
+        # A norm that overflows says nothing about the direction: let admission refuse it rather than send zeros.
+        return xp.where(xp.isfinite(norm), factor, one * float("nan"))
