@@ -25,7 +25,7 @@ JOBS = [
     job(rounds=ct.Buffered(count=5, buffer=3, concurrency=6)),
     job(program=ct.Scaffold(Quadratic(), replace(PLAN, schedule=Cosine(rounds=10)))),
     job(program=ct.FedAdam(Quadratic(), ct.LocalAdamW(lr=0.01))),
-    job(stop=ct.EarlyStopping("loss", target=0.1, higher_is_better=False)),
+    job(stop=ct.EarlyStopping("loss", target=0.1)),
     job(program=ct.Evaluate(Quadratic()), rounds=ct.Rounds(count=1)),
 ]
 
@@ -161,8 +161,25 @@ def test_a_learner_refuses_a_plan_that_it_cannot_carry_out() -> None:
         (lambda: ct.FedDyn(Quadratic(), PLAN, alpha=0.0), r"FedDyn\.alpha"),
         (lambda: ct.Scaffold(Quadratic(), ct.LocalSGD(lr=0.1, momentum=0.9)), "plain SGD"),
         (lambda: ct.FedNova(Quadratic(), ct.LocalAdam(lr=0.1)), "use LocalSGD"),
-        (lambda: ct.optim.Adam(beta1=1.0), r"optim\.Adam"),
+        (lambda: ct.optim.Adam(beta1=1.0), r"Adam\.beta1"),
+        (lambda: ct.optim.SGD(momentum=1.0), r"SGD\.momentum[\s\S]*in \[0, 1\)"),
         (lambda: ct.EarlyStopping("loss"), "nothing to stop at"),
+        (lambda: ct.LocalSGD(lr="0.1"), r"LocalSGD\.lr: lr is '0.1'[\s\S]*a number above 0"),  # type: ignore[arg-type]
+        (lambda: ct.LocalSGD(lr=float("nan")), r"LocalSGD\.lr"),
+        (lambda: ct.LocalSGD(lr=0.1, epochs=1.5), r"LocalSGD\.epochs[\s\S]*whole number"),  # type: ignore[arg-type]
+        (lambda: ct.LocalSGD(lr=0.1, batch_size=10.0), r"batch_size is 10\.0[\s\S]*whole"),  # type: ignore[arg-type]
+        (lambda: ct.LocalSGD(lr=0.1, momentum=1.5), r"LocalSGD\.momentum"),
+        (lambda: ct.LocalSGD(lr=0.1, weight_decay=-1), r"LocalSGD\.weight_decay[\s\S]*0 or more"),
+        (lambda: ct.LocalSGD(lr=0.1, schedule=Cosine), r"the class Cosine is no schedule"),  # type: ignore[arg-type]
+        (lambda: ct.LocalAdam(lr=0.1, betas=(2, 3)), r"LocalAdam\.betas[\s\S]*two numbers in \[0, 1\)"),
+        (lambda: ct.LocalAdamW(lr=0.1, weight_decay=-1), r"LocalAdamW\.weight_decay"),
+        (lambda: ct.schedules.Step(every=0), r"Step\.every[\s\S]*1 or more"),
+        (lambda: ct.schedules.Exponential(decay=0.0), r"Exponential\.decay"),
+        (lambda: Cosine(rounds=0), r"Cosine\.rounds[\s\S]*1 or more"),
+        (lambda: ct.Clip("a"), r"Clip\.norm: norm is 'a'"),  # type: ignore[arg-type]
+        (lambda: ct.FedNova(Quadratic(), PLAN, mu=-1), r"FedNova\.mu[\s\S]*0 or more"),
+        (lambda: ct.FedNova(Quadratic(), ct.LocalSGD(lr=0.1, momentum=1.0)), r"LocalSGD\.momentum"),
+        (lambda: ct.Evaluate(Quadratic(), on="all"), r"Evaluate\.on[\s\S]*'heldout', 'train'"),  # type: ignore[arg-type]
     ],
 )
 def test_parts_check_themselves(build: Any, message: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from comity.coordination.policies import Tally, duration, whole
+from comity.coordination.policies import Tally
 from comity.coordination.staleness import Polynomial, Staleness
+from comity.core.checks import nonnegative, positive, whole
 from comity.core.errors import ConfigError
 
 
@@ -43,8 +44,8 @@ class Buffered:
         whole(self, "concurrency", 1)
         whole(self, "max_staleness", 0, optional=True)
         whole(self, "attempts", 1)
-        duration(self, "lease")
-        duration(self, "pause", above_zero=False, optional=False)
+        positive(self, "lease", optional=True, unit="of seconds")
+        nonnegative(self, "pause", unit="of seconds")
 
     @property
     def carries(self) -> bool:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
-
-from comity.core.errors import ConfigError
 
 
 class Tally(NamedTuple):
@@ -57,29 +54,3 @@ class Policy(Protocol):
     def factor(self, staleness: int) -> float | None:
         """What a contribution counts whose model is `staleness` versions old; None refuses it."""
         ...
-
-
-def whole(policy: object, name: str, least: int, *, optional: bool = False) -> None:
-    """Check that a field of `policy` is a whole number of `least` or more."""
-    value = getattr(policy, name)
-    fits = isinstance(value, int) and not isinstance(value, bool) and value >= least
-    _check(policy, name, fits, f"a whole number of {least} or more", optional)
-
-
-def duration(policy: object, name: str, *, above_zero: bool = True, optional: bool = True) -> None:
-    """Check that a field of `policy` is a number of seconds."""
-    fits: Callable[[float], bool] = (lambda value: value > 0) if above_zero else (lambda value: value >= 0)
-    value = getattr(policy, name)
-    finite = value is not None and value < float("inf") and fits(value)
-    _check(policy, name, finite, f"a number of seconds {'above 0' if above_zero else 'of 0 or more'}", optional)
-
-
-def _check(policy: object, name: str, fits: bool, wanted: str, optional: bool) -> None:
-    value = getattr(policy, name)
-    if fits or (optional and value is None):
-        return
-    raise ConfigError(
-        f"{name} is {value!r}",
-        where=f"{type(policy).__name__}.{name}",
-        mend=f"give {wanted}{', or None' if optional else ''}",
-    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from comity.coordination.policies import Tally, duration, whole
+from comity.coordination.policies import Tally
+from comity.core.checks import nonnegative, positive, whole
 from comity.core.errors import ConfigError
 
 
@@ -43,9 +44,8 @@ class Rounds:
         whole(self, "cohort", 1, optional=True)
         whole(self, "quorum", 1, optional=True)
         whole(self, "attempts", 1)
-        duration(self, "deadline")
-        duration(self, "lease")
-        duration(self, "pause", above_zero=False, optional=False)
+        positive(self, "deadline", "lease", optional=True, unit="of seconds")
+        nonnegative(self, "pause", unit="of seconds")
         if not 0 <= self.over_select < float("inf"):
             raise ConfigError(
                 f"over_select is {self.over_select!r}",

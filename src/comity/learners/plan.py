@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from comity.core.arrays import Array
+from comity.core.checks import described, fraction, nonnegative, offers, positive, whole
 from comity.core.errors import ConfigError
 from comity.learners.schedules import Constant, Schedule
 
@@ -31,10 +32,16 @@ class LocalPlan:
         where = type(self).__name__
         if self.epochs is not None and self.steps is not None:
             raise ConfigError("both epochs and steps are given", where=where, mend="give one of them")
-        for name in ("lr", "epochs", "steps", "batch_size", "clip_norm"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"{name} is {value!r}", where=f"{where}.{name}", mend="give a number above 0")
+        positive(self, "lr")
+        positive(self, "clip_norm", optional=True)
+        for name in ("epochs", "steps", "batch_size"):
+            whole(self, name, 1, optional=True)
+        if not offers(self.schedule, "factor"):
+            raise ConfigError(
+                f"{described(self.schedule)} is no schedule",
+                where=f"{where}.schedule",
+                mend="give one of ct.schedules, for example Cosine(rounds=100)",
+            )
 
     def rate(self, round: int) -> float:
         """The learning rate of a round."""
@@ -57,6 +64,8 @@ class LocalSGD(LocalPlan):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        fraction(self, "momentum")
+        nonnegative(self, "weight_decay")
         if self.nesterov and not self.momentum:
             raise ConfigError(
                 "nesterov without momentum", where="LocalSGD.nesterov", mend="give momentum, for example 0.9"
@@ -70,6 +79,18 @@ class LocalAdam(LocalPlan):
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "eps")
+        nonnegative(self, "weight_decay")
+        pair = isinstance(self.betas, tuple | list) and len(self.betas) == 2
+        if not pair or not all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(
+                f"betas is {self.betas!r}",
+                where=f"{type(self).__name__}.betas",
+                mend="give two numbers in [0, 1), for example (0.9, 0.999)",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from math import cos, pi
 from typing import Protocol
 
+from comity.core.checks import nonnegative, positive, whole
+
 
 class Schedule(Protocol):
     """A factor on the learning rate that depends on the round (counted from 0)."""
@@ -27,6 +29,9 @@ class Exponential:
 
     decay: float
 
+    def __post_init__(self) -> None:
+        positive(self, "decay")
+
     def factor(self, round: int) -> float:
         return float(self.decay**round)
 
@@ -37,6 +42,10 @@ class Step:
 
     every: int
     decay: float = 0.1
+
+    def __post_init__(self) -> None:
+        whole(self, "every", 1)
+        positive(self, "decay")
 
     def factor(self, round: int) -> float:
         return float(self.decay ** (round // self.every))
@@ -52,6 +61,11 @@ class Cosine:
     rounds: int
     floor: float = 0.0
     warmup: int = 0
+
+    def __post_init__(self) -> None:
+        whole(self, "rounds", 1)
+        nonnegative(self, "floor")
+        whole(self, "warmup", 0)
 
     def factor(self, round: int) -> float:
         if round < self.warmup:

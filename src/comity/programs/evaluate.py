@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comity.core.arrays import Array
+from comity.core.checks import one_of
 from comity.core.contribution import Aggregate, Contribution, Exchange, Value
 from comity.core.seeds import Seed
 from comity.core.vectors import Vectors
 from comity.learners.base import Model, statistics_sizes
+from comity.programs.checks import check_parts
 from comity.programs.party import Party
 
 
@@ -34,6 +36,10 @@ class Evaluate:
     model: Model
     start: NDArray[np.float32] | None = None
     on: Literal["heldout", "train"] = "heldout"
+
+    def __post_init__(self) -> None:
+        check_parts(self)
+        one_of(self, "on", ("heldout", "train"))
 
     def exchange(self) -> Exchange:
         return Exchange(

@@ -11,6 +11,7 @@ from comity.core.vectors import Vectors
 from comity.learners.base import Model
 from comity.learners.plan import LocalPlan
 from comity.programs import optim
+from comity.programs.checks import check_parts
 from comity.programs.optim import ServerOptimizer
 from comity.programs.party import Party
 from comity.programs.server import Served, renew, start
@@ -27,6 +28,9 @@ class FedAvg:
     model: Model
     local: LocalPlan
     server: ServerOptimizer = optim.SGD(lr=1.0)
+
+    def __post_init__(self) -> None:
+        check_parts(self)
 
     def exchange(self) -> Exchange:
         size = self.model.layout.size

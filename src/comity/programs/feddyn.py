@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from comity.core.arrays import Array
+from comity.core.checks import positive
 from comity.core.contribution import Aggregate, Contribution, Exchange, Value
-from comity.core.errors import ConfigError
 from comity.core.seeds import Seed
 from comity.core.vectors import Vectors
 from comity.learners.base import Model
 from comity.learners.plan import LocalPlan
+from comity.programs.checks import check_parts
 from comity.programs.party import Party
 
 
@@ -35,8 +36,8 @@ class FedDyn:
     alpha: float = 0.01
 
     def __post_init__(self) -> None:
-        if not self.alpha > 0:
-            raise ConfigError(f"alpha is {self.alpha!r}", where="FedDyn.alpha", mend="give a number above 0")
+        check_parts(self)
+        positive(self, "alpha")
 
     @property
     def corrects(self) -> bool:

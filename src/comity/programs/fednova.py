@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from comity.core.arrays import Array
+from comity.core.checks import nonnegative
 from comity.core.contribution import Aggregate, Contribution, Exchange, Value
 from comity.core.errors import ConfigError
 from comity.core.seeds import Seed
@@ -12,6 +13,7 @@ from comity.core.vectors import Vectors
 from comity.learners.base import Model
 from comity.learners.plan import LocalSGD
 from comity.programs import optim
+from comity.programs.checks import check_parts, dividing_rate
 from comity.programs.optim import ServerOptimizer
 from comity.programs.party import Party
 from comity.programs.server import Served, renew, start
@@ -30,6 +32,8 @@ class FedNova:
     server: ServerOptimizer = optim.SGD(lr=1.0)
 
     def __post_init__(self) -> None:
+        check_parts(self)
+        nonnegative(self, "mu")
         if not isinstance(self.local, LocalSGD):
             raise ConfigError(
                 "the number of effective steps is known for SGD and SGD with momentum only",
@@ -72,7 +76,8 @@ class FedNova:
 
     def at_party(self, sent: Vectors, party: Party) -> Contribution:
         trained = party.train(sent.weights, self.local, mu=self.mu, anchor=sent.weights)
-        steps = self.effective_steps(trained.steps, self.local.rate(party.round))
+        lr = dividing_rate(self, party.round) if self.mu else self.local.rate(party.round)
+        steps = self.effective_steps(trained.steps, lr)
         change = (trained.weights - sent.weights) / steps
         return Contribution(Vectors(change=change, steps=steps), trained.examples, trained.statistics)
 

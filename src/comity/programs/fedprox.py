@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from comity.core.arrays import Array
+from comity.core.checks import nonnegative
 from comity.core.contribution import Aggregate, Contribution, Exchange
-from comity.core.errors import ConfigError
 from comity.core.seeds import Seed
 from comity.core.vectors import Vectors
 from comity.learners.base import Model
 from comity.learners.plan import LocalPlan
 from comity.programs import optim
+from comity.programs.checks import check_parts
 from comity.programs.fedavg import FedAvg
 from comity.programs.optim import ServerOptimizer
 from comity.programs.party import Party
@@ -31,8 +32,8 @@ class FedProx:
     server: ServerOptimizer = optim.SGD(lr=1.0)
 
     def __post_init__(self) -> None:
-        if not self.mu >= 0:
-            raise ConfigError(f"mu is {self.mu!r}", where="FedProx.mu", mend="give 0 or more")
+        check_parts(self)
+        nonnegative(self, "mu")
 
     @property
     def corrects(self) -> bool:

@@ -11,6 +11,7 @@ from comity.core.vectors import Vectors
 from comity.learners.base import Model
 from comity.learners.plan import LocalSGD
 from comity.programs import optim
+from comity.programs.checks import check_parts
 from comity.programs.optim import ServerOptimizer
 from comity.programs.party import Party
 from comity.programs.server import Served, renew, start
@@ -25,6 +26,9 @@ class FedSGD:
 
     model: Model
     server: ServerOptimizer = optim.SGD(lr=0.1)
+
+    def __post_init__(self) -> None:
+        check_parts(self)
 
     def exchange(self) -> Exchange:
         size = self.model.layout.size

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from comity.core.arrays import Array, namespace
-from comity.core.errors import ConfigError
+from comity.core.checks import fraction, positive
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,8 @@ class SGD:
     momentum: float = 0.0
 
     def __post_init__(self) -> None:
-        _positive(self, "lr")
+        positive(self, "lr")
+        fraction(self, "momentum")
 
     def init(self, weights: Array) -> Moments:
         return Moments(first=weights * 0 if self.momentum else None)
@@ -52,7 +53,8 @@ class Adagrad:
     tau: float = 1e-3
 
     def __post_init__(self) -> None:
-        _positive(self, "lr", "tau")
+        positive(self, "lr", "tau")
+        fraction(self, "beta1")
 
     def init(self, weights: Array) -> Moments:
         return _adaptive_start(weights, self.tau)
@@ -71,7 +73,8 @@ class Adam:
     tau: float = 1e-3
 
     def __post_init__(self) -> None:
-        _positive(self, "lr", "tau")
+        positive(self, "lr", "tau")
+        fraction(self, "beta1", "beta2")
 
     def init(self, weights: Array) -> Moments:
         return _adaptive_start(weights, self.tau)
@@ -91,7 +94,8 @@ class Yogi:
     tau: float = 1e-3
 
     def __post_init__(self) -> None:
-        _positive(self, "lr", "tau")
+        positive(self, "lr", "tau")
+        fraction(self, "beta1", "beta2")
 
     def init(self, weights: Array) -> Moments:
         return _adaptive_start(weights, self.tau)
@@ -112,16 +116,3 @@ def _adaptive_step(
     first = optimizer.beta1 * moments.first + (1 - optimizer.beta1) * change
     moved = weights + optimizer.lr * first / (namespace(second).sqrt(second) + optimizer.tau)
     return moved, Moments(first, second)
-
-
-def _positive(optimizer: Any, *names: str) -> None:
-    for entry in fields(optimizer):
-        value = getattr(optimizer, entry.name)
-        if entry.name in names and not value > 0:
-            raise ConfigError(
-                f"{entry.name} is {value!r}", where=f"optim.{type(optimizer).__name__}", mend="give a number above 0"
-            )
-        if entry.name in ("momentum", "beta1", "beta2") and not 0 <= value < 1:
-            raise ConfigError(
-                f"{entry.name} is {value!r}", where=f"optim.{type(optimizer).__name__}", mend="give a number in [0, 1)"
-            )

@@ -12,6 +12,7 @@ from comity.core.vectors import Vectors
 from comity.learners.base import Model
 from comity.learners.plan import LocalSGD
 from comity.programs import optim
+from comity.programs.checks import check_parts, dividing_rate
 from comity.programs.optim import ServerOptimizer
 from comity.programs.party import Party
 from comity.programs.server import Served, renew, start
@@ -39,6 +40,7 @@ class Scaffold:
     server: ServerOptimizer = optim.SGD(lr=1.0)
 
     def __post_init__(self) -> None:
+        check_parts(self)
         if not isinstance(self.local, LocalSGD) or self.local.momentum or self.local.clip_norm:
             raise ConfigError(
                 "control variates are derived for plain SGD steps",
@@ -73,10 +75,11 @@ class Scaffold:
         return Vectors(weights=state.served.weights, control=state.control)
 
     def at_party(self, sent: Vectors, party: Party) -> Contribution:
+        lr = dividing_rate(self, party.round)
         own = party.memory.get("control", sent.control * 0)
         trained = party.train(sent.weights, self.local, drift=sent.control - own)
         change = trained.weights - sent.weights
-        descent = -self.model.layout.without_buffers(change) / (trained.steps * self.local.rate(party.round))
+        descent = -self.model.layout.without_buffers(change) / (trained.steps * lr)
         party.memory["control"] = renewed = own - sent.control + descent
         return Contribution(Vectors(weights=change, control=renewed - own), trained.alike, trained.statistics)
 

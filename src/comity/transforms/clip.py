@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from comity.core.arrays import Array, namespace
+from comity.core.checks import positive
 from comity.core.contribution import Aggregate, Contribution, norms
-from comity.core.errors import ConfigError
 from comity.transforms.chain import Link
 
 
@@ -21,8 +21,7 @@ class Clip(Link):
     norm: float
 
     def __post_init__(self) -> None:
-        if not self.norm > 0:
-            raise ConfigError(f"norm is {self.norm!r}", where="Clip.norm", mend="give a number above 0")
+        positive(self, "norm")
 
     @property
     def note(self) -> str:
