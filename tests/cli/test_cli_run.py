@@ -44,7 +44,7 @@ def test_set_and_options_change_the_run(job: str) -> None:
     assert comity("run", job, "--set", "rounds.count=3", "--folder", "short", "--no-progress").exit_code == 0
     assert len(json.loads(Path("short/history.json").read_text())) == 3
     asked = comity("run", job, "--engine", "workers", "--workers", "2", "--folder", "two")
-    assert "resident in 2 worker processes" in asked.output
+    assert "resident, in 2 worker processes" in asked.output
     assert comity("run", job, "--folder", "one").exit_code == 0
     assert Path("one/model.safetensors").read_bytes() == Path("two/model.safetensors").read_bytes()
 

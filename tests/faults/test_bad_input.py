@@ -122,10 +122,10 @@ def test_a_loss_that_diverges_names_the_mend() -> None:
         carry_out(model, Unchecked(X, X.sum(axis=1, keepdims=True)), plan=plan)
 
 
-@pytest.mark.xfail(strict=True, reason="an overflow of the norm is not told as a diverging loss")
 def test_a_loss_that_diverges_as_far_as_an_overflow_names_the_mend() -> None:
     points = Points([np.full((3, 3), 1e25, dtype=np.float32)] * 3)
-    with pytest.raises(RunError, match=r"norm overflows[\s\S]*lower the learning rate"):
+    diverges = pytest.raises(RunError, match=r"NaN or infinite[\s\S]*lower the learning rate")
+    with np.errstate(over="ignore"), diverges:
         carry_out(Quadratic(), points)
 
 
@@ -144,7 +144,6 @@ class Failing(Points):
         return super().__getitem__(party)
 
 
-@pytest.mark.xfail(strict=True, reason="a run that fails leaves the rounds since its last checkpoint behind")
 def test_a_run_that_fails_leaves_the_history_of_what_it_has_done(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="the volume is gone"):
         carry_out(Quadratic(), Failing(reads=8), folder=tmp_path)

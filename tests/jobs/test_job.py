@@ -14,6 +14,19 @@ from support.quadratic import Quadratic
 PLAN = ct.LocalSGD(lr=0.1, epochs=1, batch_size=10)
 
 
+class Counting(ct.FedAvg):
+    """FedAvg whose parties return a metric that the model does not have."""
+
+    def exchange(self) -> ct.Exchange:
+        return replace(super().exchange(), metrics={"loss": 2, "size": 1})
+
+
+class Own(ct.FedSGD):
+    """A program that does not check its parts."""
+
+    def __post_init__(self) -> None: ...
+
+
 def job(**changes: Any) -> ct.Job:
     parts = {"program": ct.FedAvg(Quadratic(), PLAN), "rounds": ct.Rounds(count=10, cohort=3), "seed": 7}
     return ct.Job(**(parts | changes))
@@ -113,7 +126,12 @@ def test_explain_says_that_a_contribution_is_clipped() -> None:
         ({"aggregator": ct.Clip(1.0)}, r"no reducer"),
         ({"aggregator": ct.Mean() >> ct.Mean()}, r"2 reducers"),
         ({"seed": 1.5}, r"job\.seed"),
-        ({"evaluate_every": 0}, r"job\.evaluate_every"),
+        ({"evaluate_every": 0}, r"Job\.evaluate_every"),
+        ({"evaluate_every": "2"}, r"Job\.evaluate_every: evaluate_every is '2'[\s\S]*a whole number of 1 or more"),
+        ({"stop": "accuracy"}, r"str is no stop[\s\S]*EarlyStopping\(\"accuracy\", target=0\.9\)"),
+        ({"admission": None}, r"NoneType is no admission[\s\S]*leave it out"),
+        ({"program": Counting(Quadratic(), PLAN)}, r"Counting returns 1 statistics of a metric 'size'[\s\S]*exchange"),
+        ({"program": Own(Quadratic)}, r"Own\.model: the class Quadratic is no learner"),
         ({"program": ct.Evaluate(Quadratic())}, r"an evaluation is one round"),
         (
             {

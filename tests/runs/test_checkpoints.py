@@ -64,6 +64,30 @@ def test_a_cut_run_resumes_to_the_same_bytes(program: Any, rounds: Any, cut: int
     assert resumed.history.party_records() == whole.history.party_records()
 
 
+def test_a_run_is_not_resumed_with_other_devices(tmp_path: Path) -> None:
+    job = ct.Job(CASES[0][0], ct.Rounds(count=3))
+    ct.run(job, ct.Simulation(DATA), folder=tmp_path)
+    with pytest.raises(CheckpointError, match="other devices"):
+        ct.run(job, ct.Simulation(DATA, devices=PHONES), folder=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("cut", [2, 4, 6])
+def test_buffered_rounds_with_personal_parts_resume_to_the_same_bytes(cut: int, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    data = ct.data.from_arrays(
+        np.random.default_rng(0).normal(size=(160, 4)).astype(np.float32), np.arange(160) % 3, test=None
+    ).split(ct.data.IID(parties=8), seed=1)
+    model = ct.torch.Model(torch.nn.Linear, arguments={"in_features": 4, "out_features": 3}, local=("bias",))
+    job = ct.Job(ct.FedAvg(model, ct.LocalSGD(lr=0.5, batch_size=5)), ct.Buffered(count=8, buffer=2, concurrency=6))
+    simulation = ct.Simulation(data, devices=PHONES, engine="resident")
+    ct.run(job, simulation, folder=tmp_path / "whole")
+    with pytest.raises(Cut):
+        ct.run(job, simulation, folder=tmp_path / "cut", checkpoint_every=1, callbacks=[CutAfter(cut)])
+    ct.run(job, simulation, folder=tmp_path / "cut", resume=True)
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut")]
+    assert files[0] == files[1]
+
+
 def test_a_finished_run_can_be_opened_again(tmp_path: Path) -> None:
     job = ct.Job(CASES[0][0], ct.Rounds(count=3))
     first = ct.run(job, ct.Simulation(DATA), folder=tmp_path)

@@ -88,7 +88,7 @@ def test_a_picture_of_the_history(tmp_path: Path) -> None:
 
 
 def test_early_stopping_ends_the_run_with_its_reason() -> None:
-    stop = ct.EarlyStopping("loss", patience=3, higher_is_better=False, min_delta=0.05)
+    stop = ct.EarlyStopping("loss", patience=3, min_delta=0.05)
     run = ct.run(job(count=500, stop=stop), ct.Simulation(DATA))
     assert run.ending == "stopped"
     assert "has not improved for 3 evaluations" in run.detail
@@ -148,6 +148,12 @@ RUN_OF_ONES = float(np.mean([0.5 * 3 * k**2 for k in range(10)]))
         (lambda: ct.run(PROGRAM, ct.Simulation(DATA)), "FedAvg is no job"),  # type: ignore[arg-type]
         (lambda: ct.run(job(), DATA), "Points is no federation"),  # type: ignore[arg-type]
         (lambda: ct.run(job(), ct.Simulation(DATA), checkpoint_every=0), "checkpoint_every is 0"),
+        (lambda: ct.run(job(), ct.Simulation(DATA), folder=__file__), r"test_run\.py is a file[\s\S]*give a folder"),
+        (
+            lambda: ct.run(job(), ct.Simulation(DATA), callbacks=[print]),  # type: ignore[list-item]
+            "the function print is no callback[\\s\\S]*the methods on_start, on_round and on_end",
+        ),
+        (lambda: ct.run(job(), ct.Simulation(DATA), callbacks=Progress), "no list"),  # type: ignore[arg-type]
     ],
 )
 def test_what_is_no_job_or_federation_is_named(call: Any, message: str) -> None:

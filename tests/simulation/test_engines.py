@@ -75,6 +75,7 @@ class Recorder:
     """A callback that writes down the rounds it sees."""
 
     rounds: list[int] = field(default_factory=list)
+    endings: list[str] = field(default_factory=list)
     stop_at: int | None = None
 
     def on_start(self, job: ct.Job, note: str) -> None:
@@ -84,7 +85,8 @@ class Recorder:
         self.rounds.append(record.round)
         return "enough" if record.round == self.stop_at else None
 
-    def on_end(self, ending: str) -> None: ...
+    def on_end(self, ending: str) -> None:
+        self.endings.append(ending)
 
 
 def carry_out(program: AnyProgram, data: Any = DATA, rounds: Any = None, **simulation: Any) -> ct.Run:
@@ -196,8 +198,43 @@ def test_parties_that_kill_their_workers_are_lost_and_the_run_goes_on() -> None:
     run = carry_out(
         ct.FedAvg(Faulty(fault="die"), PLAN), Points(points), ct.Rounds(count=2), engine="workers", workers=2
     )
-    assert [(r.party, r.reason) for r in run.history.rejections()] == [("p4", Reason.LOST)] * 2
+    assert [(r.party, r.round, r.reason) for r in run.history.rejections()] == [
+        ("p4", 1, Reason.LOST),
+        ("p4", 2, Reason.LOST),
+    ]
     assert [record.parties for record in run.history] == [5, 5]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_who_is_lost_does_not_depend_on_the_number_of_workers(count: int) -> None:
+    points = [np.full((2, 3), k, dtype=np.float32) for k in range(24)]
+    points[5] = np.full((5, 3), 1, dtype=np.float32)
+    run = carry_out(
+        ct.FedAvg(Faulty(fault="die"), PLAN), Points(points), ct.Rounds(count=1), engine="workers", workers=count
+    )
+    assert [r.party for r in run.history.rejections()] == ["p5"]
+
+
+def test_two_runs_at_a_time_do_not_wait_for_each_other() -> None:
+    """A worker that held an end of another run's pipe would keep that run's workers from ending (for 5 s each)."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def one(_: int) -> Any:
+        return carry_out(ct.FedAvg(Quadratic(), PLAN), engine="workers", workers=2).model.vector
+
+    with ThreadPoolExecutor(4) as threads:
+        vectors = list(threads.map(one, range(8)))
+    assert all(np.array_equal(vectors[0], vector) for vector in vectors)
+
+
+def test_abandoned_attempts_stay_on_the_bill() -> None:
+    devices = ct.Devices(speed=50.0, failure=0.6)
+    rounds = ct.Rounds(count=3, cohort=4, quorum=3, deadline=0.2, attempts=50)
+    run = carry_out(ct.FedAvg(Quadratic(), PLAN), rounds=rounds, devices=devices)
+    assert len(run.history.rejections()) > 0
+    assert all(record.bytes_down >= 12 * record.parties for record in run.history)
+    assert sum(record.bytes_down for record in run.history) > 12 * sum(record.parties for record in run.history)
+    assert all(rejection.round == record.round for record in run.history for rejection in record.rejected)
 
 
 def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path) -> None:
@@ -280,6 +317,7 @@ def test_a_callback_can_stop_the_run() -> None:
     job = ct.Job(ct.FedAvg(Quadratic(), PLAN), ct.Rounds(count=9, cohort=3))
     run = ct.run(job, ct.Simulation(DATA), callbacks=[recorder])
     assert recorder.rounds == [1, 2]
+    assert recorder.endings == ["stopped"]
     assert (run.ending, run.detail) == ("stopped", "enough")
 
 

@@ -87,4 +87,4 @@ def _not_finite(contribution: Contribution) -> tuple[Reason, str]:
     for name, statistics in contribution.metrics.items():
         if not np.isfinite(to_numpy(statistics)).all():
             return Reason.NOT_FINITE, f"the metric {name} is NaN or infinite"
-    return Reason.NORM, "the norm overflows"
+    return Reason.NOT_FINITE, "the norm overflows"

@@ -65,8 +65,8 @@ class RunningMean:
                 self._sums[name] = self._zeros(rows)
             add_rows(self._sums[name], rows, weights * factor)
         for name, statistics in contribution.metrics.items():
-            total = np.asarray(to_numpy(statistics), dtype=np.float64).sum(axis=0)
-            self.metrics[name] = self.metrics[name] + total if name in self.metrics else total
+            for row in np.asarray(to_numpy(statistics), dtype=np.float64):
+                self.metrics[name] = self.metrics[name] + row if name in self.metrics else row
         self.weight += float(weights.sum())
         self.count += len(weights)
 

@@ -44,6 +44,10 @@ class ManifestError(ComityError):
     """A manifest that does not parse, or names something that is not trusted here."""
 
 
+class EmptyError(DataError):
+    """A party, or a part of it, that holds no examples."""
+
+
 class LearnerError(ComityError):
     """A model that cannot be built, trained or evaluated as asked."""
 
@@ -73,6 +77,7 @@ class Reason(StrEnum):
     NORM = "norm"
     WEIGHT = "weight"
     ERROR = "error"
+    DATA = "data"
     NO_DATA = "no data"
     LATE = "late"
     LOST = "lost"

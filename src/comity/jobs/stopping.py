@@ -13,15 +13,14 @@ from comity.core.errors import ConfigError
 class EarlyStopping:
     """Stop when `metric` reaches `target`, or has not improved by `min_delta` for `patience` evaluations.
 
-    `metric` is the name of a column of the history (`"accuracy"`, `"loss"`, `"train_loss"`); `higher_is_better` says
-    which way is up.
+    `metric` is the name of a column of the history (`"accuracy"`, `"loss"`, `"train_loss"`); which way is up
+    is known of the metric.
     """
 
     metric: str
     target: float | None = None
     patience: int | None = None
     min_delta: float = 0.0
-    higher_is_better: bool = True
 
     def __post_init__(self) -> None:
         if self.target is None and self.patience is None:
@@ -29,9 +28,9 @@ class EarlyStopping:
         if self.patience is not None and self.patience < 1:
             raise ConfigError(f"patience is {self.patience}", where="EarlyStopping.patience", mend="give 1 or more")
 
-    def verdict(self, values: Sequence[float]) -> str | None:
-        """The reason to stop after `values`, the metric's course so far; None to go on."""
-        sign = 1.0 if self.higher_is_better else -1.0
+    def verdict(self, values: Sequence[float], rising: bool) -> str | None:
+        """The reason to stop after `values`, the metric's course so far; None to go on. `rising`: higher is better."""
+        sign = 1.0 if rising else -1.0
         course = [sign * value for value in values if not isnan(value)]
         if not course:
             return None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comity.core.arrays import Array, namespace
-from comity.core.errors import ConfigError, DataError
+from comity.core.errors import ConfigError, EmptyError
 from comity.core.seeds import Seed
 from comity.data.examples import PartyData
 from comity.learners.base import Model, Trainer, Work
@@ -72,10 +72,10 @@ class Party:
     ) -> Trained:
         """Train on the parties' own examples, from `weights` (`[D]`), with gradients `g + mu·(w − anchor) + drift`.
 
-        Raises `DataError` where a party has nothing to train on.
+        Raises `EmptyError` where a party has nothing to train on.
         """
         if any(len(data.train) == 0 for data in self.data):
-            raise DataError("there are no examples to train on", mend="leave this party out, or give it data")
+            raise EmptyError("there are no examples to train on", mend="leave this party out, or give it data")
         work = Work(
             weights=weights,
             examples=[data.train for data in self.data],

@@ -18,6 +18,9 @@ from safetensors.numpy import save_file
 from comity.core.errors import CheckpointError
 from comity.core.manifest import Json
 
+_FACTS = "facts"
+"""The facts lie beside the arrays as their JSON text: the header of a safetensors file ends at 100 MB."""
+
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
@@ -30,9 +33,10 @@ class Checkpoint:
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint at `path`. Raises `CheckpointError`; the old one stays until the new is on disk."""
-    metadata = {"job": checkpoint.job, "facts": json.dumps(checkpoint.facts)}
-    tensors = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in checkpoint.arrays.items()}
-    replace_file(path, lambda draft: save_file(tensors, draft, metadata=metadata))
+    facts = np.frombuffer(json.dumps(checkpoint.facts).encode(), dtype=np.uint8)
+    arrays = {**checkpoint.arrays, _FACTS: facts}
+    tensors = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
+    replace_file(path, lambda draft: save_file(tensors, draft, metadata={"job": checkpoint.job}))
 
 
 def read(path: Path, job: str) -> Checkpoint:
@@ -43,7 +47,7 @@ def read(path: Path, job: str) -> Checkpoint:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            facts = json.loads(metadata["facts"])
+            facts = json.loads(arrays.pop(_FACTS).tobytes())
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise CheckpointError(f"the checkpoint cannot be read: {error}", where=str(path)) from error
     if metadata.get("job") != job:
@@ -77,7 +81,7 @@ def replace_file(path: Path, content: bytes | Callable[[Path], None]) -> None:
         raise CheckpointError(
             f"writing failed: {getattr(error, 'strerror', None) or error}; what was there before is unchanged",
             where=str(path),
-            mend="free some space or choose another folder, then resume from the last checkpoint",
+            mend="free some space or choose a folder that can be written, then resume from the last checkpoint",
         ) from error
 
 

@@ -8,7 +8,7 @@ from math import ceil
 
 import numpy as np
 
-from comity.core.errors import ConfigError
+from comity.core.errors import ConfigError, Rejection
 from comity.runs.history import PartyRecord
 
 
@@ -24,10 +24,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`pooled` values over the examples of all parties, and one record a party."""
+    """`pooled` values over the examples of all parties, one record a party, and the parties that failed."""
 
     pooled: Mapping[str, float]
     parties: Sequence[PartyRecord]
+    rejected: Sequence[Rejection] = ()
 
     def spread(self, metric: str, *, higher_is_better: bool = True) -> Spread:
         """The spread of `metric` over the parties that have examples to judge by; each party counts once."""

@@ -43,6 +43,10 @@ class RunFolder:
         checkpoint = read(self.path / "checkpoint.safetensors", self.job.id)
         return checkpoint, History.from_facts(checkpoint.facts["history"])
 
+    def note(self, history: History) -> None:
+        """Write the history alone: of a run that fails."""
+        replace_file(self.path / "history.json", history.to_json().encode())
+
     def finish(self, model: TrainedModel, history: History) -> None:
         replace_file(self.path / "history.json", history.to_json().encode())
         model.save(self.path / "model.safetensors")

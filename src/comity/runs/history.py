@@ -15,6 +15,8 @@ from comity.core.errors import MissingDependency, Reason, Rejection
 if TYPE_CHECKING:
     import pandas as pd
 
+_FIGURES = ("round", "time", "seconds", "parties", "bytes_up", "bytes_down", "rejected")
+
 
 @dataclass(frozen=True)
 class PartyRecord:
@@ -47,11 +49,17 @@ class RoundRecord:
 
     def row(self) -> dict[str, Any]:
         """The record as one flat row of a table; test metrics by their own names, training metrics as `train_…`."""
-        flat: dict[str, Any] = {
-            name: getattr(self, name) for name in ("round", "time", "seconds", "parties", "bytes_up", "bytes_down")
-        }
+        flat: dict[str, Any] = {name: getattr(self, name) for name in _FIGURES if name != "rejected"}
         flat |= {f"train_{name}": value for name, value in self.train.items()}
         return flat | dict(self.test) | {"rejected": len(self.rejected)}
+
+    def value(self, name: str) -> float | None:
+        """One entry of the row; None where it was not measured."""
+        if name in self.test:
+            return self.test[name]
+        if name.startswith("train_"):
+            return self.train.get(name.removeprefix("train_"))
+        return self.row().get(name) if name in _FIGURES else None
 
     def to_json(self) -> str:
         """One line of JSON; numbers that are not finite become null."""
@@ -99,8 +107,8 @@ class History:
 
     def column(self, name: str) -> list[float]:
         """One column over the rounds in which it was measured: `accuracy`, `train_loss`, `seconds` …"""
-        rows = (record.row() for record in self.rounds)
-        return [row[name] for row in rows if name in row]
+        values = (record.value(name) for record in self.rounds)
+        return [value for value in values if value is not None]
 
     def frame(self) -> pd.DataFrame:
         """One row a round, as a pandas DataFrame."""

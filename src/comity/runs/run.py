@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from comity.core.checks import described, offers, whole
 from comity.core.errors import ConfigError
 from comity.jobs.job import Job
 from comity.runs.evaluation import Evaluation
@@ -38,10 +39,20 @@ class Settings:
     callbacks: Sequence[Callback] = ()
 
     def __post_init__(self) -> None:
-        if self.checkpoint_every < 1:
-            raise ConfigError(f"checkpoint_every is {self.checkpoint_every}", where="run", mend="give 1 or more")
+        whole(self, "checkpoint_every", 1)
+        if self.folder is not None and self.folder.exists() and not self.folder.is_dir():
+            raise ConfigError(
+                f"{self.folder} is a file", where="run.folder", mend="give a folder, or a path not in use"
+            )
         if self.resume and self.folder is None:
             raise ConfigError("nothing to resume from", where="run.resume", mend="give the folder of the run")
+        for callback in self.callbacks:
+            if not offers(callback, "on_start", "on_round", "on_end"):
+                raise ConfigError(
+                    f"{described(callback)} is no callback",
+                    where="run.callbacks",
+                    mend="give an object with the methods on_start, on_round and on_end",
+                )
 
 
 class Federation(Protocol):
@@ -91,9 +102,11 @@ def run(
         raise ConfigError(f"{type(job).__name__} is no job", where="run", mend="give ct.Job(program=..., rounds=...)")
     if not hasattr(federation, "carry_out"):
         raise ConfigError(f"{type(federation).__name__} is no federation", where="run", mend="give ct.Simulation(data)")
+    if not isinstance(callbacks, Iterable):
+        raise ConfigError(f"{described(callbacks)} is no list", where="run.callbacks", mend="give a list of callbacks")
+    settings = Settings(None if folder is None else Path(folder), resume, checkpoint_every, tuple(callbacks))
     if progress:
         from comity.runs.progress import Progress
 
-        callbacks = [*callbacks, Progress()]
-    where = None if folder is None else Path(folder)
-    return federation.carry_out(job, Settings(where, resume, checkpoint_every, callbacks))
+        settings = replace(settings, callbacks=[*callbacks, Progress()])
+    return federation.carry_out(job, settings)

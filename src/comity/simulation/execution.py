@@ -15,13 +15,13 @@ import numpy as np
 
 from comity.coordination.effects import Ending
 from comity.core.arrays import to_numpy
-from comity.core.errors import Reason, RunError
+from comity.core.errors import ConfigError, Reason, RunError
 from comity.jobs.job import Job
 from comity.learners.base import Trainer
 from comity.runs.folder import RunFolder
 from comity.runs.history import History, RoundRecord
 from comity.runs.model import TrainedModel
-from comity.runs.run import Run, Settings
+from comity.runs.run import Callback, Run, Settings
 from comity.simulation.choose import choose
 from comity.simulation.loop import Committed, Loop
 from comity.simulation.rounds import metric_values
@@ -51,9 +51,16 @@ class Execution:
         self.settings = settings
         self.memory = memory or {}
         self.history = History()
+        if job.stop is not None and not job.stop.metric.startswith("train_") and simulation.data.test is None:
+            raise ConfigError(
+                f"{job.stop.metric} is measured on a common test set, and this federation has none",
+                where="job.stop.metric",
+                mend="stop by train_loss, or give the federation a test set",
+            )
         self.folder = RunFolder(settings.folder, job) if settings.folder is not None else None
         self._judge: Trainer | None = None
         self._interrupted = False
+        self._ending = "failed"
 
     def run(self) -> Run:
         job, simulation = self.job, self.simulation
@@ -65,14 +72,19 @@ class Execution:
             stack.enter_context(self._deferred_interrupt())
             for callback in self.settings.callbacks:
                 callback.on_start(job, engine.why)
-                stack.callback(callback.on_end, "ended")
-            ending, detail = self._rounds(loop)
+                stack.callback(self._tell_end, callback)
+            self._ending, detail = self._rounds(loop)
             model = TrainedModel(
                 job.program.model, np.array(to_numpy(job.program.weights(loop.state)), dtype=np.float32)
             )
-        if self.folder is not None and ending != "interrupted":
+        if self.folder is not None and self._ending != "interrupted":
             self.folder.finish(model, self.history)
-        return Run(job, simulation, self.history, model, ending, detail, engine.why, self.settings.folder, loop.memory)
+        return Run(
+            job, simulation, self.history, model, self._ending, detail, engine.why, self.settings.folder, loop.memory
+        )
+
+    def _tell_end(self, callback: Callback) -> None:
+        callback.on_end(self._ending)
 
     def _loop(self, engine: Engine) -> Loop:
         job, data, devices = self.job, self.simulation.data, self.simulation.devices
@@ -98,6 +110,8 @@ class Execution:
             if self._interrupted and loop.finished is None:
                 return "interrupted", f"interrupted after round {record.round}"
         if loop.finished is not None and loop.finished.ending is Ending.FAILED:
+            if self.folder is not None:
+                self.folder.note(self.history)
             raise self._failure(loop, loop.finished.detail)
         if stopped is not None:
             return "stopped", stopped
@@ -118,7 +132,7 @@ class Execution:
             rejected=tuple(collected.rejected),
         )
         self.history.rounds.append(record)
-        self.history.note_parties(collected.cohort(number))
+        self.history.note_parties(collected.cohort())
         return record
 
     def _test(self, loop: Loop, number: int) -> Mapping[str, float]:
@@ -139,7 +153,9 @@ class Execution:
 
     def _reason_to_stop(self, record: RoundRecord) -> str | None:
         stop = self.job.stop
-        reasons = [stop.verdict(self.history.column(stop.metric))] if stop is not None else []
+        reasons = (
+            [stop.verdict(self.history.column(stop.metric), rising(self.job, stop.metric))] if stop is not None else []
+        )
         reasons += [callback.on_round(record) for callback in self.settings.callbacks]
         return next((reason for reason in reasons if reason), None)
 
@@ -175,3 +191,9 @@ class Execution:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def rising(job: Job, column: str) -> bool:
+    """Whether higher is better for a column of the history."""
+    name = column.removeprefix("train_")
+    return any(metric.higher_is_better for metric in job.program.model.metrics if metric.name == name)

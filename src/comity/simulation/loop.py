@@ -19,10 +19,10 @@ from comity.coordination.effects import (
     WakeAt,
 )
 from comity.coordination.events import Aggregated, Contributed, Event, Lost, Rejected, Start, Stop, Tick
-from comity.core import states
+from comity.core import manifest, states
 from comity.core.arrays import Array
 from comity.core.contribution import Aggregate
-from comity.core.errors import Rejection
+from comity.core.errors import CheckpointError, Rejection
 from comity.core.vectors import Vectors
 from comity.data.examples import FederatedData
 from comity.jobs.job import Job
@@ -76,7 +76,7 @@ class Loop:
         self._answer: Answer | None = None
         self._commit: Commit | None = None
         self._ahead = Ahead(self.engine, self.job.admission, self.job.exchange)
-        self._collecting = Collecting.of(self.job)
+        self._collecting = Collecting.of(self.job, self.coordinator.round + 1)
         self._ideal = self.devices == Devices.ideal()
         self._devices_seed = self.job.root_seed.child("devices")
         moved = self.job.explain()
@@ -135,7 +135,8 @@ class Loop:
             self._handle(Lost(time, party, lease, detail))
         else:
             self._answer = answer = self._compute(lease)
-            self._collecting.bytes_up += self._bytes_up
+            if answer.batch.contribution is not None:
+                self._collecting.bytes_up += self._bytes_up
             if answer.fault is None:
                 self._handle(Contributed(time, party, lease))
             else:
@@ -168,14 +169,14 @@ class Loop:
                 self._accept(effect)
             case Refuse():
                 self._end(effect.lease)
-                self.last_rejection = Rejection(effect.party, self.coordinator.round + 1, effect.reason, effect.detail)
+                self.last_rejection = Rejection(effect.party, self._collecting.round, effect.reason, effect.detail)
                 self._collecting.rejected.append(self.last_rejection)
             case Release():
                 self._end(effect.lease)
             case Commit():
                 self._commit = effect
             case Abandon():
-                self._collecting = Collecting.of(self.job)
+                self._collecting = self._collecting.again()
             case WakeAt():
                 self.clock.foresee(effect.time, "tick")
             case Finished():
@@ -193,7 +194,9 @@ class Loop:
             bytes_down=self._bytes_down,
             bytes_up=self._bytes_up,
         )
-        task = Task(party, lease, effect.round, outcome.budget, self.memory.get(party, {}))
+        # What a party wants to remember of an answer that waits for its commit is what it works with already.
+        kept = {**self.memory.get(party, {}), **self._collecting.memory.get(party, {})}
+        task = Task(party, lease, effect.round, outcome.budget, kept)
         arrival = None
         if not outcome.available:
             self.clock.foresee(effect.at, "loss", party, lease, "the device could not be reached")
@@ -227,7 +230,7 @@ class Loop:
         self._ahead.forget(lease)
 
     def _aggregate(self, commit: Commit) -> Committed:
-        collected, self._collecting = self._collecting, Collecting.of(self.job)
+        collected, self._collecting = self._collecting, Collecting.of(self.job, commit.round + 2)
         aggregate = collected.aggregate(len(self.data))
         self.state = self.job.program.update(self.state, aggregate)
         for party, written in collected.memory.items():
@@ -256,6 +259,7 @@ class Loop:
             "versions": sorted(self._versions),
             "memory": [[party, sorted(kept)] for party, kept in self.memory.items()],
             "bytes_down": self._collecting.bytes_down,
+            "devices": manifest.digest(manifest.encode(self.devices)),
         }
         for index, kept in enumerate(self.memory.values()):
             arrays |= {f"memory.{index}.{name}": row for name, row in states.flatten(kept).items()}
@@ -271,6 +275,12 @@ class Loop:
         arrays: Mapping[str, Any],
         facts: Mapping[str, Any],
     ) -> Loop:
+        if facts["devices"] != manifest.digest(manifest.encode(devices)):
+            raise CheckpointError(
+                "the run was started with other devices",
+                where="Simulation.devices",
+                mend="resume with the devices that the run was started with",
+            )
         seed = job.root_seed.child("coordinator")
         coordinator = Coordinator.restore(job.rounds, data.ids, seed, facts["coordinator"])
         placed = {path: _placed(engine, array) for path, array in arrays.items()}

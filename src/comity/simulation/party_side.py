@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comity.core.arrays import Array
-from comity.core.errors import ComityError, ConfigError, DataError, Reason
+from comity.core.errors import ComityError, ConfigError, DataError, EmptyError, Reason
 from comity.core.vectors import Vectors
 from comity.data.examples import FederatedData
 from comity.jobs.job import Job
@@ -61,7 +61,7 @@ class PartySide:
         """
         try:
             return [self._compute(sent, tasks)]
-        except Exception as error:  # the one place where a party's code, data and model are called
+        except (Exception, SystemExit) as error:  # the one place where a party's code, data and model are called
             if len(tasks) == 1:
                 return [Batch(tasks, None, failure=failure_of(error))]
         return [batch for task in tasks for batch in self._attempt(sent, [task])]
@@ -92,10 +92,10 @@ class PartySide:
         return Batch(tasks, contribution, party.memory.written)
 
 
-def failure_of(error: Exception) -> Failure:
+def failure_of(error: BaseException) -> Failure:
     """An exception at a party as a reason that can be told."""
     if isinstance(error, DataError):
-        return Failure(Reason.NO_DATA, str(error))
+        return Failure(Reason.NO_DATA if isinstance(error, EmptyError) else Reason.DATA, str(error))
     if isinstance(error, ComityError):
         return Failure(Reason.ERROR, str(error))
     frame = traceback.extract_tb(error.__traceback__)[-1]

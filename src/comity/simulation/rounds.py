@@ -29,6 +29,7 @@ class Collecting:
 
     job: Job
     accumulator: Accumulator
+    round: int
     bytes_up: int = 0
     bytes_down: int = 0
     rejected: list[Rejection] = field(default_factory=list)
@@ -39,8 +40,15 @@ class Collecting:
     _run: tuple[Batch, int, int, float] | None = None
 
     @classmethod
-    def of(cls, job: Job) -> Collecting:
-        return cls(job, job.chain.split()[1].start(job.exchange))
+    def of(cls, job: Job, round: int) -> Collecting:
+        """An empty one for `round`, counted from 1."""
+        return cls(job, job.chain.split()[1].start(job.exchange), round)
+
+    def again(self) -> Collecting:
+        """An empty one for another attempt at the round; what the first has cost stays on the bill."""
+        fresh = Collecting.of(self.job, self.round)
+        fresh.bytes_up, fresh.bytes_down, fresh.rejected = self.bytes_up, self.bytes_down, self.rejected
+        return fresh
 
     def accept(self, party: str, answer: Answer, factor: float) -> None:
         if answer.batch.memory:
@@ -78,13 +86,13 @@ class Collecting:
             aggregate = step.apply(aggregate)
         return aggregate
 
-    def cohort(self, round: int) -> Cohort:
+    def cohort(self) -> Cohort:
         """Who took part, with what weight and which metrics of its own."""
         metrics = {}
         for name in self._statistics[0] if self._statistics else ():
             rows = np.concatenate([statistics[name] for statistics in self._statistics])
             metrics[name] = np.array([metric_value(self.job, name, row) for row in rows])
-        return Cohort(round, self.names, np.concatenate(self._weights or [np.zeros(0)]), metrics)
+        return Cohort(self.round, self.names, np.concatenate(self._weights or [np.zeros(0)]), metrics)
 
 
 def metric_value(job: Job, name: str, statistics: NDArray[np.float64]) -> float:
@@ -92,7 +100,7 @@ def metric_value(job: Job, name: str, statistics: NDArray[np.float64]) -> float:
     if name == "loss":
         return float(statistics[0] / statistics[1]) if statistics[1] else float("nan")
     metric = next(metric for metric in job.program.model.metrics if metric.name == name)
-    return metric.value(statistics)
+    return float(metric.value(statistics))
 
 
 def metric_values(job: Job, statistics: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:

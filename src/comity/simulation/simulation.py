@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from comity.coordination.synchronous import Rounds
+from comity.core.checks import described, one_of
 from comity.core.errors import ConfigError
+from comity.data.dataset import Dataset
 from comity.data.examples import FederatedData
 from comity.jobs.job import Job
 from comity.learners.base import Hardware, Precision
@@ -34,6 +37,21 @@ class Simulation:
     device: str = "cpu"
     precision: Precision = "float32"
 
+    def __post_init__(self) -> None:
+        if isinstance(self.data, Dataset):
+            raise ConfigError(
+                "the data set is not split over parties",
+                where="Simulation.data",
+                mend="split it: dataset.split(ct.data.IID(10))",
+            )
+        if not isinstance(self.devices, Devices):
+            raise ConfigError(
+                f"{described(self.devices)} is no description of devices",
+                where="Simulation.devices",
+                mend="give ct.Devices(...), or Devices.ideal()",
+            )
+        one_of(self, "precision", get_args(Precision))
+
     @property
     def hardware(self) -> Hardware:
         return Hardware(self.device, self.precision)
@@ -49,7 +67,7 @@ class Simulation:
         job = Job(program=program, rounds=Rounds(count=1), seed=run.job.seed)
         always = replace(self, devices=Devices.ideal())
         history = Execution(always, job, Settings(), run.party_memory).run().history
-        return Evaluation(history[-1].train, history.party_records())
+        return Evaluation(history[-1].train, history.party_records(), history.rejections())
 
     def _check(self, job: Job) -> None:
         if len(self.data) == 0:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
-import signal
 import sys
+import threading
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -21,28 +22,18 @@ from comity.core.arrays import to_numpy
 from comity.core.contribution import Contribution
 from comity.core.errors import Reason, RunError
 from comity.core.vectors import Vectors
-from comity.learners.worker import enter_worker
 from comity.programs.party import LOCAL
 from comity.simulation.arena import Arena
 from comity.simulation.party_side import PartySide
+from comity.simulation.serve import Answered, Request, serve
 from comity.simulation.tasks import Batch, Failure, Task
 
+_STARTING = threading.Lock()
 FORKS = sys.platform == "linux"
 """Forked workers share the parent's data and libraries; elsewhere they are started afresh and are sent a copy."""
 
 _BLOCK_BYTES = 16 << 20
 _DEPTH = 2  # tasks that wait at a worker, so that it never waits for its parent
-
-
-@dataclass(frozen=True, eq=False)
-class _Answer:
-    """What a worker says of `count` tasks: a failure, or what goes with the vectors that it has left in a block."""
-
-    count: int
-    failure: Failure | None = None
-    weight: Any = None
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    written: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,7 +57,8 @@ class WorkerPool:
     """Answers tasks in `count` processes, single-threaded each. Batches come back in the order of the tasks.
 
     What is computed does not depend on the number of workers, nor on which of them computes it. A worker that
-    dies is replaced and its tasks are given out once more; when they kill a second one, they are answered as lost.
+    dies is replaced and its tasks are given out once more; when they kill a second one, each is computed by itself, and
+    only a party that kills its process again is answered as lost.
     """
 
     def __init__(self, side: PartySide, count: int, cohort: int, why: str) -> None:
@@ -74,6 +66,7 @@ class WorkerPool:
         self.why = why
         self._side = side
         self._count = count
+        self._forks = FORKS and side.hardware.device == "cpu"  # a device does not survive a fork
         remembered = {f"memory {name}": value.size for name, value in exchange.memory.items()}
         if size := side.job.program.model.layout.local_size:
             remembered[f"memory {LOCAL}"] = size
@@ -85,9 +78,9 @@ class WorkerPool:
             block,
             rows=self._rows,
             blocks=count * (_DEPTH + 1),
-            forked=FORKS,
+            forked=self._forks,
         )
-        self._context: Any = multiprocessing.get_context("fork" if FORKS else "spawn")
+        self._context: Any = multiprocessing.get_context("fork" if self._forks else "spawn")
         self._workers = [self._start() for _ in range(count)]
 
     def place(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -98,7 +91,7 @@ class WorkerPool:
         waiting = deque(self._cut(tasks))
         total = len(waiting)
         free = deque(range(self._arena.blocks))
-        done: dict[int, tuple[_Order, list[_Answer] | None]] = {}
+        done: dict[int, tuple[_Order, list[Answered]]] = {}
         position = 0
         try:
             while position < total:
@@ -119,12 +112,10 @@ class WorkerPool:
 
     def close(self) -> None:
         for worker in self._workers:
-            worker.pipe.close()
+            with suppress(OSError):
+                worker.pipe.send(None)
         for worker in self._workers:
-            worker.process.join(timeout=5)
-            if worker.process.is_alive():
-                worker.process.kill()
-                worker.process.join()
+            _stop(worker)
 
     def _kill(self) -> None:
         for worker in self._workers:
@@ -148,47 +139,60 @@ class WorkerPool:
             self._send(worker, replace(waiting.popleft(), block=free.popleft()))
 
     def _send(self, worker: _Worker, order: _Order) -> None:
-        views = self._arena.views(order.block, len(order.tasks))
-        bare = []
-        for k, task in enumerate(order.tasks):
-            for name, row in task.memory.items():
-                views[f"memory {name}"][k] = to_numpy(row)
-            bare.append((task.party, task.lease, task.round, task.budget, tuple(task.memory)))
         worker.orders.append(order)
-        try:
-            worker.pipe.send((order.block, bare))
-        except OSError:
-            return  # the worker has died: `_collect` sees it and gives its orders out again
+        with suppress(OSError):  # the worker has died: `_collect` sees it and gives its orders out again
+            worker.pipe.send(self._request(order.block, 0, order.tasks))
 
-    def _collect(self, done: dict[int, tuple[_Order, list[_Answer] | None]]) -> None:
+    def _request(self, block: int, first: int, tasks: Sequence[Task]) -> Request:
+        """Put what parties remember into their rows of the block; the rest goes through the pipe."""
+        views = self._arena.views(block, first + len(tasks))
+        for k, task in enumerate(tasks):
+            for name, row in task.memory.items():
+                views[f"memory {name}"][first + k] = to_numpy(row)
+        return Request(block, first, tuple((t.party, t.lease, t.round, t.budget, tuple(t.memory)) for t in tasks))
+
+    def _collect(self, done: dict[int, tuple[_Order, list[Answered]]]) -> None:
         """Wait until at least one worker has answered or died."""
-        pipes = {worker.pipe: worker for worker in self._workers if worker.orders}
-        for pipe in wait(list(pipes)):
-            worker = pipes[pipe]  # type: ignore[index]  # `wait` returns the connections it was given
-            try:
-                answers = worker.pipe.recv()
-            except (EOFError, OSError):
-                self._replace(worker, done)
-                continue
-            order = worker.orders.popleft()
+        busy = [worker for worker in self._workers if worker.orders]
+        ready = wait([end for worker in busy for end in (worker.pipe, worker.process.sentinel)])
+        for worker in busy:
+            if worker.pipe in ready or worker.process.sentinel in ready:
+                answers = _received(worker)
+                if answers is None:
+                    self._replace(worker, done)
+                else:
+                    order = worker.orders.popleft()
+                    done[order.position] = order, answers
+
+    def _replace(self, dead: _Worker, done: dict[int, tuple[_Order, list[Answered]]]) -> None:
+        """A new worker takes over. The order that a second worker dies over is looked into task by task."""
+        dead.process.join()
+        orders = dead.orders
+        if orders[0].tries:
+            order = orders.popleft()
+            answers = [self._alone(order.block, k, task) for k, task in enumerate(order.tasks)]
             done[order.position] = order, answers
-
-    def _replace(self, worker: _Worker, done: dict[int, tuple[_Order, list[_Answer] | None]]) -> None:
-        worker.process.join()
+        elif orders:
+            orders[0] = replace(orders[0], tries=1)
         fresh = self._start()
-        self._workers[self._workers.index(worker)] = fresh
-        for index, order in enumerate(worker.orders):
-            if index == 0 and order.tries:
-                done[order.position] = order, None
-            else:
-                self._send(fresh, replace(order, tries=order.tries + (index == 0)))
+        self._workers[self._workers.index(dead)] = fresh
+        for order in orders:
+            self._send(fresh, order)
 
-    def _batches(self, order: _Order, answers: list[_Answer] | None) -> Iterator[Batch]:
+    def _alone(self, block: int, first: int, task: Task) -> Answered:
+        """One task in a process of its own, so that a party which kills it is lost and nobody else is."""
+        worker = self._start()
+        with suppress(OSError):
+            worker.pipe.send(self._request(block, first, [task]))
+        wait([worker.pipe, worker.process.sentinel])
+        answers = _received(worker)
+        _stop(worker)
         if answers is None:
-            lost = Failure(Reason.LOST, "the worker process died twice while it computed this; memory may be short")
-            for task in order.tasks:
-                yield Batch([task], None, failure=lost)
-            return
+            detail = "the worker process died every time it computed this; memory may be short"
+            return Answered(1, failure=Failure(Reason.LOST, detail))
+        return answers[0]
+
+    def _batches(self, order: _Order, answers: Sequence[Answered]) -> Iterator[Batch]:
         views = self._arena.views(order.block, len(order.tasks))
         start = 0
         for answer in answers:
@@ -202,14 +206,16 @@ class WorkerPool:
             yield Batch(tasks, Contribution(vectors, answer.weight, answer.metrics), memory)
 
     def _start(self) -> _Worker:
-        ours, theirs = self._context.Pipe()
-        others = [worker.pipe for worker in getattr(self, "_workers", [])] if FORKS else []
-        process = self._context.Process(
-            target=_serve, args=(self._side, self._arena, theirs, [*others, ours] if FORKS else []), daemon=True
-        )
-        with warnings.catch_warnings():
+        # Ends of pipes are inherited by whatever is forked between their making and their closing: one at a time.
+        with _STARTING, warnings.catch_warnings():
             # Workers are single-threaded and touch none of the parent's locks, which is what the warning is about.
             warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
+            ours, theirs = self._context.Pipe()
+            others = [worker.pipe for worker in getattr(self, "_workers", [])]
+            inherited = [*others, ours] if self._forks else []
+            process = self._context.Process(
+                target=serve, args=(self._side, self._arena, theirs, inherited), daemon=True
+            )
             try:
                 process.start()
             except OSError as error:
@@ -219,62 +225,23 @@ class WorkerPool:
                     f"the job cannot be sent to a worker process: {error}",
                     mend='define models, functions and data in a file that can be imported, or use engine="resident"',
                 ) from error
-        theirs.close()
+            theirs.close()
         return _Worker(process, ours)
 
 
-def _serve(side: PartySide, arena: Arena, pipe: Connection, inherited: Sequence[Connection]) -> None:
-    """A worker's life: answer orders until the parent closes the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    enter_worker()
-    for connection in inherited:
-        connection.close()
-    while True:
-        try:
-            block, bare = pipe.recv()
-        except (EOFError, OSError):
-            return
-        views = arena.views(block, len(bare))
-        tasks = [
-            Task(party, lease, round, budget, {name: views[f"memory {name}"][k].copy() for name in kept})
-            for k, (party, lease, round, budget, kept) in enumerate(bare)
-        ]
-        pipe.send(_answers(side, arena.read_broadcast(), tasks, views))
+def _received(worker: _Worker) -> list[Answered] | None:
+    """The answers to the order at hand; None where the worker has died without any."""
+    try:
+        return worker.pipe.recv() if worker.pipe.poll() else None
+    except (EOFError, OSError):
+        return None
 
 
-def _answers(
-    side: PartySide, sent: Vectors, tasks: Sequence[Task], views: Mapping[str, NDArray[np.float32]]
-) -> list[_Answer]:
-    """Compute batch after batch, leave vectors in `views`, and return what is small."""
-    answers: list[_Answer] = []
-    start = 0
-    for batch in side.answer(sent, tasks):
-        count = len(batch.tasks)
-        rows = slice(start, start + count)
-        start += count
-        failure, contribution = batch.failure, batch.contribution
-        if contribution is not None:
-            failure = _leave(contribution.vectors, views, rows, side.job.exchange.contribution)
-            failure = failure or _leave(batch.memory, views, rows, batch.memory, "memory ")
-        if contribution is None or failure is not None:
-            answers.append(_Answer(count, failure=failure))
-            continue
-        metrics = {name: to_numpy(statistics) for name, statistics in contribution.metrics.items()}
-        answers.append(_Answer(count, None, to_numpy(contribution.weight), metrics, tuple(batch.memory)))
-    return answers
-
-
-def _leave(
-    arrays: Mapping[str, Any], views: Mapping[str, NDArray[np.float32]], rows: slice, expected: Any, prefix: str = ""
-) -> Failure | None:
-    """Copy the arrays of parties into their rows; a failure where they are not the ones that the program declares."""
-    if set(arrays) != set(expected):
-        return Failure(Reason.SHAPE, f"vectors {sorted(arrays)}; expected {sorted(expected)}")
-    for name, array in arrays.items():
-        given, target = to_numpy(array), views[prefix + name][rows]
-        if given.shape != target.shape:
-            return Failure(Reason.SHAPE, f"{name} has shape {given.shape[1:]}; expected ({target.shape[1]},)")
-        if given.dtype.kind != "f":
-            return Failure(Reason.DTYPE, f"{name} is {given.dtype}; expected floating point")
-        target[:] = given
-    return None
+def _stop(worker: _Worker) -> None:
+    with suppress(OSError):
+        worker.pipe.send(None)
+    worker.pipe.close()
+    worker.process.join(timeout=5)
+    if worker.process.is_alive():
+        worker.process.kill()
+        worker.process.join()
