@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from comity.aggregation.admission import Admission
 from comity.coordination.buffered import Buffered
 from comity.coordination.synchronous import Rounds
+from comity.core.checks import whole
 from comity.core.errors import ConfigError
+from comity.jobs.stopping import EarlyStopping
+from comity.learners.base import statistics_sizes
 from comity.learners.plan import LocalPlan
 from comity.programs.base import Program
+from comity.programs.checks import check_model
 from comity.programs.evaluate import Evaluate
 from comity.transforms.chain import Link
 from comity.transforms.clip import Clip
@@ -23,6 +28,7 @@ def check(job: Job) -> None:
     job.chain.split()
     _plan(job)
     _evaluation(job)
+    _metrics(job)
     _state_at_parties(job)
     _numbers(job)
     _stopping(job)
@@ -33,6 +39,8 @@ def _kinds(job: Job) -> None:
         (job.program, Program, "program", "a program such as FedAvg(model, local)"),
         (job.rounds, Rounds | Buffered, "rounds", "Rounds(...) or Buffered(...)"),
         (job.aggregator, Link, "aggregator", "a reducer such as Mean(), or a chain such as Clip(1.0) >> Mean()"),
+        (job.admission, Admission, "admission", "Admission(), or leave it out"),
+        (job.stop, EarlyStopping | None, "stop", 'EarlyStopping("accuracy", target=0.9), or None'),
     )
     for value, kind, name, mend in wanted:
         if not isinstance(value, kind) or isinstance(value, type):
@@ -40,8 +48,8 @@ def _kinds(job: Job) -> None:
             raise ConfigError(f"{given} is no {name}", where=f"job.{name}", mend=f"give {mend}")
     if not isinstance(job.seed, int) or isinstance(job.seed, bool):
         raise ConfigError(f"seed is {job.seed!r}", where="job.seed", mend="give a whole number")
-    if job.evaluate_every < 1:
-        raise ConfigError(f"evaluate_every is {job.evaluate_every}", where="job.evaluate_every", mend="give 1 or more")
+    whole(job, "evaluate_every", 1)
+    check_model(job.program)
 
 
 def _plan(job: Job) -> None:
@@ -67,6 +75,19 @@ def _evaluation(job: Job) -> None:
             where="job.rounds",
             mend="use Rounds(count=1)",
         )
+
+
+def _metrics(job: Job) -> None:
+    """Statistics are sums that only the model's own metrics can be computed from."""
+    sizes = statistics_sizes(job.program.model)
+    for name, size in job.exchange.metrics.items():
+        if sizes.get(name) != size:
+            known = ", ".join(f"{name!r} of {size}" for name, size in sizes.items())
+            raise ConfigError(
+                f"{type(job.program).__name__} returns {size} statistics of a metric {name!r}; its model has {known}",
+                where="job.program.exchange",
+                mend="add the metric to the model's metrics, or leave it out of the exchange",
+            )
 
 
 def _state_at_parties(job: Job) -> None:
