@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from comity.jobs.explain import human_bytes
@@ -30,6 +31,7 @@ def summary(run: Run, seconds: float) -> Table:
     if refused := run.history.rejections():
         reasons = Counter(rejection.reason.value for rejection in refused).most_common()
         table.add_row("refused", ", ".join(f"{count} × {reason}" for reason, count in reasons))
+        table.add_row("the last", escape(str(refused[-1])))
     return table
 
 

@@ -24,6 +24,8 @@ _ASSUMPTIONS: Mapping[Reads, str] = {
     "sum": "the server follows the protocol",
 }
 
+_ON_FAILURE = "When a party fails, the text of its error is sent in place of all this."
+
 
 @dataclass(frozen=True)
 class Leaving:
@@ -64,6 +66,7 @@ class Explanation:
                 f"    assumes  {line.assumption}",
                 f"    privacy  {line.privacy}",
             ]
+        lines.append(_ON_FAILURE)
         lines.append(
             f"In all {human_bytes(self.sent_bytes)} up and {human_bytes(self.received_bytes)} down a party and round."
         )
@@ -73,7 +76,7 @@ class Explanation:
         """The same as a rich table, for a terminal."""
         from rich.table import Table
 
-        table = Table(title="What leaves a party in each round", show_lines=True)
+        table = Table(title="What leaves a party in each round", caption=_ON_FAILURE, show_lines=True)
         for heading in ("value", "size", "read by", "assuming", "privacy"):
             table.add_column(heading)
         for line in self.leaving:
