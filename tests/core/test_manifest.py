@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comity.core.errors import ManifestError
-from comity.core.manifest import canonical, decode, digest, encode
+from comity.core.manifest import canonical, decode, digest, encode, parse
 from comity.learners.plan import LocalSGD
 from comity.learners.schedules import Cosine
 from comity.transforms.clip import Clip
@@ -38,6 +38,28 @@ class OwnSchedule:
 @dataclass
 class Thawed:
     value: int
+
+
+@dataclass(frozen=True)
+class Touchy:
+    text: Any
+
+    def __post_init__(self) -> None:
+        self.text.upper()
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A part whose fields have the names that references use."""
+
+    source: str
+    ref: int
+
+
+def reference_of(target: Any) -> dict[str, Any]:
+    node = encode(target)
+    assert isinstance(node, dict)
+    return dict(node)
 
 
 @given(json_values)
@@ -70,6 +92,10 @@ def test_a_users_dataclass_round_trips_when_it_is_given() -> None:
     assert decode(encode(plan), [OwnSchedule]) == plan
 
 
+def test_fields_may_have_any_name() -> None:
+    assert decode(encode(Labelled("a", 1)), [Labelled]) == Labelled("a", 1)
+
+
 def test_an_array_is_pinned_by_its_content() -> None:
     array = np.arange(4, dtype=np.float32)
     node = encode(array)
@@ -99,6 +125,8 @@ def test_a_class_with_other_source_is_refused() -> None:
         "comity.nowhere:Thing",
         "builtins:eval",
         "comity.core.errors:Rejection.__init__",
+        "comity.programs.party:Memory",
+        "comity.\0:Thing",
     ],
 )
 def test_nothing_but_comitys_own_parts_is_built(name: str) -> None:
@@ -116,6 +144,64 @@ def test_an_unknown_field_is_named() -> None:
         decode({"is": "comity.transforms.clip:Clip", "nrom": 1.0})
 
 
+def test_a_manifest_calls_no_function_of_the_users() -> None:
+    called = []
+
+    def dangerous(path: str = "x") -> None:
+        called.append(path)
+
+    with pytest.raises(ManifestError, match="dangerous is no frozen dataclass"):
+        decode({**reference_of(dangerous), "fields": {"path": "/everything"}}, [dangerous])
+    assert called == []
+
+
+@pytest.mark.parametrize("kind", [Net, Thawed])
+def test_a_manifest_builds_no_class_of_the_users_that_is_not_a_frozen_dataclass(kind: type) -> None:
+    with pytest.raises(ManifestError, match=f"{kind.__name__} is no frozen dataclass"):
+        decode({**reference_of(kind), "fields": {}}, [kind])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"every": 3, "zzz": 5}, r"job\.part: unknown field 'zzz'[\s\S]*fields here: every"),
+        ({}, r"job\.part: OwnSchedule cannot be built: .*missing 1 required"),
+        (5, r"job\.part: the fields are no mapping"),
+    ],
+)
+def test_a_users_dataclass_with_other_fields_is_refused(fields: Any, message: str) -> None:
+    with pytest.raises(ManifestError, match=message):
+        decode({**reference_of(OwnSchedule), "fields": fields}, [OwnSchedule], "job.part")
+
+
+def test_what_a_constructor_raises_becomes_a_manifest_error() -> None:
+    with pytest.raises(ManifestError, match=r"Touchy cannot be built: 'int' object has no attribute 'upper'"):
+        decode({**reference_of(Touchy), "fields": {"text": 5}}, [Touchy])
+
+
+def test_depth_is_counted_through_a_users_own_parts() -> None:
+    node: Any = 1
+    for _ in range(40):
+        node = {**reference_of(OwnSchedule), "fields": {"every": node}}
+    with pytest.raises(ManifestError, match="nested deeper"):
+        decode(node, [OwnSchedule])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[" * 5000 + "]" * 5000, "nested deeper"), ("[NaN]", "NaN is no number"), ("{", "no JSON")],
+    ids=["deep", "nan", "cut"],
+)
+def test_a_text_that_is_no_json_of_a_manifest_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ManifestError, match=message):
+        decode(parse(text))
+
+
+def test_a_number_beyond_the_floats_is_refused() -> None:
+    with pytest.raises(ManifestError, match=r"job\[0\]: inf is no number"):
+        decode(parse("[1e999]"))
+
+
 def test_deep_nesting_is_refused() -> None:
     node: Any = 1
     for _ in range(100):
@@ -129,6 +215,7 @@ def test_deep_nesting_is_refused() -> None:
     [
         (float("nan"), "nan cannot be written"),
         (object(), "a object cannot be written"),
+        (np.array([object()]), "an array of Python objects"),
         (Thawed(1), "Thawed is not frozen"),
         ({1: 2}, "no plain names"),
         ({"is": 2}, "no plain names"),

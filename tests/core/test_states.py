@@ -1,6 +1,6 @@
 """States: any tree of dataclasses, mappings and arrays as named arrays, and back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,3 +52,14 @@ def test_a_missing_leaf_is_named() -> None:
 def test_a_leaf_of_another_shape_is_named() -> None:
     with pytest.raises(CheckpointError, match=r"'weights'.*shape \(4,\), expected \(3,\)"):
         restore(STATE, flatten(STATE) | {"weights": np.zeros(4)})
+
+
+@pytest.mark.parametrize("stored", [np.ones(3), Moments(first=np.ones(3))])
+def test_what_starts_as_none_and_was_stored_is_refused_rather_than_dropped(stored: Any) -> None:
+    arrays = flatten(replace(STATE, moments=Moments(second=stored)))
+    with pytest.raises(CheckpointError, match=r"'moments\.second'.*None at the start[\s\S]*start it as zeros"):
+        restore(replace(STATE, moments=Moments()), arrays)
+
+
+def test_none_is_not_confused_with_a_longer_name() -> None:
+    assert restore({"a": None, "ab": 0}, {"ab": np.asarray(3)}) == {"a": None, "ab": 3}

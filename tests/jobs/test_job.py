@@ -1,5 +1,6 @@
 """Jobs: frozen, named by their content, explained before they run, refused when they contradict themselves."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -100,6 +101,44 @@ def test_reading_a_manifest_runs_the_same_checks_as_building_a_job() -> None:
     text = job().to_json().replace('"cohort":3', '"cohort":-3')
     with pytest.raises(ct.ConfigError, match="cohort"):
         ct.Job.from_json(text, objects=[Quadratic])
+
+
+def test_a_text_nested_without_end_is_refused() -> None:
+    with pytest.raises(ManifestError, match="nested deeper"):
+        ct.Job.from_json('{"comity":1,"job":' + "[" * 5000 + "]" * 5000 + "}")
+
+
+@pytest.mark.parametrize("program", JOBS[0:1] + JOBS[3:4], ids=["FedAvg", "Scaffold"])
+def test_a_manifest_with_a_number_for_a_model_is_refused_with_the_mend(program: ct.Job) -> None:
+    node = json.loads(program.to_json())
+    node["job"]["program"]["model"] = 5
+    with pytest.raises(ct.ConfigError, match=r"\.model: an int is no learner"):
+        ct.Job.from_json(json.dumps(node))
+
+
+def test_jobs_whose_models_differ_only_in_what_a_factory_carries_have_different_ids() -> None:
+    def with_variable(width: int) -> Any:
+        def start(rng: Any) -> dict[str, Any]:
+            return {"w": np.zeros(width)}
+
+        return start
+
+    def with_default(width: int) -> Any:
+        def start(rng: Any, width: int = width) -> dict[str, Any]:
+            return {"w": np.zeros(width)}
+
+        return start
+
+    def fit(weights: Any, x: Any, y: Any, plan: Any, rng: Any) -> Any:
+        return weights
+
+    for make in (with_variable, with_default):
+        jobs = {width: job(program=ct.FedAvg(ct.Function(make(width), fit), PLAN)) for width in (8, 16)}
+        assert jobs[8].id != jobs[16].id
+        assert job(program=ct.FedAvg(ct.Function(make(8), fit), PLAN)).id == jobs[8].id
+        with pytest.raises(ManifestError, match=r"(variable|default) 'width' of .* differs"):
+            ct.Job.from_json(jobs[8].to_json(), objects=[make(16), fit])
+        assert ct.Job.from_json(jobs[8].to_json(), objects=[make(16), make(8), fit]).id == jobs[8].id
 
 
 def test_explain_has_a_line_for_everything_that_leaves() -> None:

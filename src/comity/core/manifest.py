@@ -1,9 +1,10 @@
 """Manifests: any tree of frozen dataclasses as canonical JSON, and back without trusting the text.
 
-A node of Comity's own is `{"is": "comity.programs.fedavg:FedAvg", …fields}`. A class or function of the user's is
-named and pinned by the digest of its source, an array by the digest of its bytes; neither travels in the manifest,
-and reading one back takes the object itself from the caller. Nothing outside the package `comity` is ever imported
-because a manifest names it.
+A node of Comity's own is `{"is": "comity.programs.fedavg:FedAvg", …fields}`. A class or function of the user's is a
+reference, `{"ref": name, …pins}` (see `core/references.py`), with `"fields"` where an instance of a frozen dataclass is
+meant; an array is pinned by the digest of its bytes. None of these travels in the manifest, and reading one back takes
+the object itself from the caller. Nothing outside the package `comity` is ever imported because a manifest names it,
+and nothing is called but the constructors of frozen dataclasses.
 """
 
 from __future__ import annotations
@@ -13,20 +14,19 @@ import importlib
 import inspect
 import json
 import math
-import sysconfig
-import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from comity.core.errors import ManifestError
-
-Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
+from comity.core.errors import ComityError, ManifestError
+from comity.core.references import Json as Json
+from comity.core.references import difference, names, reference
 
 VERSION = 1
 _MAX_DEPTH = 32
+_KEYS = ("is", "ref", "array")
 
 
 def canonical(node: Json) -> str:
@@ -39,7 +39,18 @@ def digest(node: Json) -> str:
     return hashlib.sha256(canonical(node).encode()).hexdigest()
 
 
-def encode(value: Any, where: str = "job") -> Json:
+def parse(text: str) -> Json:
+    """The JSON that `text` is. Raises `ManifestError` for what is none, NaN and infinities among it."""
+    try:
+        node: Json = json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        raise ManifestError(f"nested deeper than {_MAX_DEPTH}", where="manifest") from None
+    except ValueError as error:
+        raise ManifestError(f"this is no JSON: {error}", where="manifest") from None
+    return node
+
+
+def encode(value: Any, where: str = "job", _inside: tuple[Any, ...] = ()) -> Json:
     """`value` as JSON. Raises `ManifestError` that names the field which cannot be written."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ManifestError(
@@ -48,17 +59,17 @@ def encode(value: Any, where: str = "job") -> Json:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
-        return [encode(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [encode(item, f"{where}[{i}]", _inside) for i, item in enumerate(value)]
     if isinstance(value, Mapping):
-        if any(not isinstance(key, str) or key in ("is", "ref", "array") for key in value):
+        if any(not isinstance(key, str) or key in _KEYS for key in value):
             raise ManifestError("a mapping with keys that are no plain names", where=where)
-        return {key: encode(item, f"{where}.{key}") for key, item in value.items()}
+        return {key: encode(item, f"{where}.{key}", _inside) for key, item in value.items()}
     if isinstance(value, np.ndarray):
-        return {"array": array_digest(value), "shape": list(value.shape), "dtype": str(value.dtype)}
+        return _encode_array(value, where)
     if isinstance(value, type) or inspect.isfunction(value):
-        return _reference(value, where)
+        return reference(value, where, encode, _inside)
     if is_dataclass(value):
-        return _encode_dataclass(value, where)
+        return _encode_dataclass(value, where, _inside)
     raise ManifestError(
         f"a {type(value).__name__} cannot be written in a manifest",
         where=where,
@@ -69,8 +80,8 @@ def encode(value: Any, where: str = "job") -> Json:
 def decode(node: Json, objects: Iterable[Any] = (), where: str = "job", _depth: int = 0) -> Any:
     """The value that `node` describes.
 
-    `objects` are the user's own classes, functions and arrays that the manifest may refer to; each must have the digest
-    that the manifest states. Raises `ManifestError`.
+    `objects` are the user's own classes, functions and arrays that the manifest may refer to; each must have the pins
+    that the manifest states. Raises `ManifestError`, or the `ConfigError` of a part that refuses its fields.
     """
     if _depth > _MAX_DEPTH:
         raise ManifestError(f"nested deeper than {_MAX_DEPTH}", where=where)
@@ -78,23 +89,16 @@ def decode(node: Json, objects: Iterable[Any] = (), where: str = "job", _depth: 
     if isinstance(node, list):
         return tuple(decode(item, known, f"{where}[{i}]", _depth + 1) for i, item in enumerate(node))
     if not isinstance(node, dict):
-        return node
-    if "ref" in node or "array" in node:
-        return _resolve(node, known, where)
-    if "is" not in node:
+        return _finite(node, where)
+    if "array" in node:
+        return _given_array(node, known, where)
+    if "ref" in node and "fields" not in node:
+        return _given(node, known, where)
+    if "ref" not in node and "is" not in node:
         return {key: decode(item, known, f"{where}.{key}", _depth + 1) for key, item in node.items()}
-    kind = _own_class(node["is"], where)
-    names = {entry.name for entry in fields(kind) if entry.init}
-    given = {key: item for key, item in node.items() if key != "is"}
-    if unknown := sorted(set(given) - names):
-        raise ManifestError(
-            f"unknown field {unknown[0]!r}", where=where, mend=f"fields here: {', '.join(sorted(names))}"
-        )
+    kind, given = _instance(node, known, where)
     values = {key: decode(item, known, f"{where}.{key}", _depth + 1) for key, item in given.items()}
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise ManifestError(str(error), where=where) from error
+    return _build(kind, values, where)
 
 
 def array_digest(array: np.ndarray[Any, Any]) -> str:
@@ -104,49 +108,72 @@ def array_digest(array: np.ndarray[Any, Any]) -> str:
     return hasher.hexdigest()
 
 
-def source_digest(target: Any) -> str | None:
-    """SHA-256 of a class's or function's source text; None where Python cannot find the source."""
-    try:
-        source = textwrap.dedent(inspect.getsource(target))
-    except (OSError, TypeError):
-        return None
-    return hashlib.sha256(source.encode()).hexdigest()
+def _encode_array(array: np.ndarray[Any, Any], where: str) -> Json:
+    if array.dtype.hasobject:
+        raise ManifestError("an array of Python objects has no content to pin", where=where, mend="give numbers")
+    return {"array": array_digest(array), "shape": list(array.shape), "dtype": str(array.dtype)}
 
 
-def _encode_dataclass(value: Any, where: str) -> Json:
+def _encode_dataclass(value: Any, where: str, inside: tuple[Any, ...]) -> Json:
     kind = type(value)
-    if not kind.__dataclass_params__.frozen:
+    if not _is_frozen(kind):
         raise ManifestError(f"{kind.__name__} is not frozen", where=where, mend="declare it @dataclass(frozen=True)")
-    node: dict[str, Json] = {"is": f"{kind.__module__}:{kind.__qualname__}"}
-    if not kind.__module__.startswith("comity."):
-        node = {"ref": kind.__qualname__, "source": source_digest(kind), "call": True}
-    for entry in fields(kind):
-        if entry.init:
-            node[entry.name] = encode(getattr(value, entry.name), f"{where}.{entry.name}")
-    return node
+    given = {
+        entry.name: encode(getattr(value, entry.name), f"{where}.{entry.name}", inside)
+        for entry in fields(kind)
+        if entry.init
+    }
+    if kind.__module__.startswith("comity."):
+        return {"is": f"{kind.__module__}:{kind.__qualname__}", **given}
+    return {**reference(kind, where, encode, inside), "fields": given}
 
 
-def _reference(target: Any, where: str) -> Json:
-    module, name = target.__module__, target.__qualname__
-    if module.startswith("comity.") or _is_installed(target):
-        return {"ref": f"{module}:{name}"}
-    source = source_digest(target)
-    if source is None:
+def _finite(value: Json, where: str) -> Json:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ManifestError(f"{value} is no number of a manifest", where=where)
+    return value
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def _is_frozen(kind: Any) -> bool:
+    parameters = getattr(kind, "__dataclass_params__", None)
+    return isinstance(kind, type) and parameters is not None and bool(parameters.frozen)
+
+
+def _instance(node: dict[str, Json], known: list[Any], where: str) -> tuple[Any, dict[str, Json]]:
+    """The frozen dataclass that `node` is an instance of, and the nodes of its fields."""
+    if "is" in node:
+        kind = _own_class(node["is"], where)
+        given: Json = {key: item for key, item in node.items() if key != "is"}
+    else:
+        kind = _given({key: item for key, item in node.items() if key != "fields"}, known, where)
+        given = node["fields"]
+        if not _is_frozen(kind):
+            raise ManifestError(f"{node['ref']} is no frozen dataclass, so a manifest may not call it", where=where)
+    allowed = {entry.name for entry in fields(kind) if entry.init}
+    if not isinstance(given, dict):
+        raise ManifestError("the fields are no mapping", where=where)
+    if unknown := sorted(set(given) - allowed):
         raise ManifestError(
-            f"the source of {name} cannot be found, so it cannot be pinned",
-            where=where,
-            mend="define it in a file rather than at the prompt",
+            f"unknown field {unknown[0]!r}", where=where, mend=f"fields here: {', '.join(sorted(allowed))}"
         )
-    return {"ref": name, "source": source}
+    return kind, given
 
 
-def _is_installed(target: Any) -> bool:
+def _build(kind: Any, values: dict[str, Any], where: str) -> Any:
     try:
-        file = inspect.getfile(target)
-    except (TypeError, OSError):
-        return True
-    paths = sysconfig.get_paths()
-    return any(file.startswith(paths[key]) for key in ("purelib", "platlib", "stdlib"))
+        return kind(**values)
+    except ComityError:
+        raise
+    except Exception as error:  # whatever a constructor makes of values that somebody else chose
+        raise ManifestError(
+            f"{kind.__name__} cannot be built: {error}",
+            where=where,
+            mend="write the manifest with Job.to_json, and change nothing in it",
+        ) from error
 
 
 def _own_class(name: Any, where: str) -> Any:
@@ -155,39 +182,38 @@ def _own_class(name: Any, where: str) -> Any:
         raise ManifestError(f"{name!r} is not a part of Comity", where=where)
     try:
         kind = getattr(importlib.import_module(module), qualname)
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, ValueError):
         raise ManifestError(
             f"this version of Comity has no {name!r}", where=where, mend="use the version that wrote the manifest"
         ) from None
-    if not (isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module):
+    if not (_is_frozen(kind) and kind.__module__ == module):
         raise ManifestError(f"{name!r} is not a part that a manifest may build", where=where)
     return kind
 
 
-def _resolve(node: dict[str, Json], objects: list[Any], where: str) -> Any:
-    if "array" in node:
-        for candidate in objects:
-            if isinstance(candidate, np.ndarray) and array_digest(candidate) == node["array"]:
-                return candidate
+def _given_array(node: dict[str, Json], known: list[Any], where: str) -> Any:
+    for candidate in known:
+        if isinstance(candidate, np.ndarray) and array_digest(candidate) == node["array"]:
+            return candidate
+    raise ManifestError(
+        "the array it refers to was not given", where=where, mend=f"pass the array with digest {node['array']}"
+    )
+
+
+def _given(node: dict[str, Json], known: list[Any], where: str) -> Any:
+    """The class or function among `known` that has the name and every pin of `node`."""
+    told = ""
+    for candidate in known:
+        if not (isinstance(candidate, type) or inspect.isfunction(candidate)) or node["ref"] not in names(candidate):
+            continue
+        differing = difference(node, reference(candidate, where, encode))
+        if differing is None:
+            return candidate
+        told = told or differing
+    if told:
         raise ManifestError(
-            "the array it refers to was not given", where=where, mend=f"pass the array with digest {node['array']}"
+            f"{told} of {node['ref']} differs from the one the manifest pins",
+            where=where,
+            mend="give the version that the job was made with",
         )
-    call = node.get("call", False)
-    for candidate in objects:
-        if not (isinstance(candidate, type) or inspect.isfunction(candidate)):
-            continue
-        if node["ref"] == f"{candidate.__module__}:{candidate.__qualname__}" and "source" not in node:
-            return candidate
-        if candidate.__qualname__ != node["ref"]:
-            continue
-        if source_digest(candidate) != node.get("source"):
-            raise ManifestError(
-                f"the source of {node['ref']} differs from the one the manifest pins",
-                where=where,
-                mend="give the version that the job was made with",
-            )
-        if not call:
-            return candidate
-        given = {key: item for key, item in node.items() if key not in ("ref", "source", "call")}
-        return candidate(**{key: decode(item, objects, f"{where}.{key}", 1) for key, item in given.items()})
     raise ManifestError(f"{node['ref']} was not given", where=where, mend=f"pass it: objects=[{node['ref']}]")

@@ -21,7 +21,10 @@ def flatten(state: Any, prefix: str = "") -> dict[str, NDArray[Any]]:
 
 
 def restore(template: T, arrays: Mapping[str, NDArray[Any]], prefix: str = "") -> T:
-    """A state shaped like `template` with its leaves from `arrays`. Raises `CheckpointError` for what does not fit."""
+    """A state shaped like `template` with its leaves from `arrays`.
+
+    Raises `CheckpointError` for what does not fit, and for a leaf that is None in the template but was stored.
+    """
     return cast(T, _restore(template, arrays, prefix))
 
 
@@ -33,6 +36,7 @@ def _restore(value: Any, arrays: Mapping[str, NDArray[Any]], prefix: str) -> Any
         rebuilt = {name: _restore(item, arrays, _join(prefix, name)) for name, item in value.items()}
         return type(value)(**rebuilt)
     if value is None:
+        _require_nothing_stored(arrays, prefix)
         return None
     if prefix not in arrays:
         raise CheckpointError("a part of the state is missing", where=f"checkpoint field {prefix!r}")
@@ -44,6 +48,15 @@ def _restore(value: Any, arrays: Mapping[str, NDArray[Any]], prefix: str) -> Any
             f"shape {stored.shape}, expected {tuple(value.shape)}", where=f"checkpoint field {prefix!r}"
         )
     return stored
+
+
+def _require_nothing_stored(arrays: Mapping[str, NDArray[Any]], prefix: str) -> None:
+    if any(path == prefix or path.startswith(_join(prefix, "")) for path in arrays):
+        raise CheckpointError(
+            "a part of the state is stored that is None at the start, so nothing says what it is",
+            where=f"checkpoint field {prefix!r}",
+            mend="start it as zeros (weights * 0) in the program's init",
+        )
 
 
 def _leaves(state: Any, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,13 +72,10 @@ class Job:
         """The job that a manifest describes.
 
         `objects` are the classes, functions and arrays of the user's own that it refers to; each must be the very one
-        that the manifest pins by digest. Nothing is imported or run because a manifest asks for it. Raises
-        `ManifestError`.
+        that the manifest pins by digest. Nothing is imported or run because a manifest asks for it, but the
+        constructors of frozen dataclasses. Raises `ManifestError`, or `ConfigError` as building the job would.
         """
-        try:
-            node = json.loads(text)
-        except ValueError as error:
-            raise ManifestError(f"this is no JSON: {error}", where="manifest") from None
+        node = manifest.parse(text)
         if not isinstance(node, dict) or node.get("comity") != manifest.VERSION or "job" not in node:
             raise ManifestError(f"this is no manifest of version {manifest.VERSION}", where="manifest")
         job = manifest.decode(node["job"], objects)
