@@ -64,6 +64,24 @@ def with_dataclass_default(value: Any) -> Any:
     return Model
 
 
+def with_static_method(value: Any) -> Any:
+    class Model:
+        @staticmethod
+        def kept() -> Any:
+            return value
+
+    return Model
+
+
+def with_property(value: Any) -> Any:
+    class Model:
+        @property
+        def kept(self) -> Any:
+            return value
+
+    return Model
+
+
 def with_base(value: Any) -> Any:
     base = with_method(value)
 
@@ -90,6 +108,8 @@ MAKERS = [
     with_lambda,
     with_class_attribute,
     with_method,
+    with_static_method,
+    with_property,
     with_dataclass_default,
     with_base,
     with_decorator,
@@ -151,6 +171,7 @@ def test_what_differs_is_named(make: Make, what: str) -> None:
         (with_variable, "the variable 'value' of with_variable.<locals>.model cannot be pinned: a object"),
         (with_default, "the default 'kept' of with_default.<locals>.model cannot be pinned: a object"),
         (with_class_attribute, "the attribute 'kept' of .*Model cannot be pinned: a object"),
+        (with_property, "the variable 'value' of .*Model cannot be pinned: a object"),
     ],
 )
 def test_what_cannot_be_pinned_is_refused_by_name(make: Make, what: str) -> None:

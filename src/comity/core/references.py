@@ -6,6 +6,7 @@ close over. Two functions of one source that carry different values have differe
 
 Not pinned are the globals that a function or a method reads, the modules it uses and the functions it calls: a job
 whose model depends on a global keeps its id when the global changes. Give such a value as a field or an argument.
+Python gives the source of a lambda as whole lines, so two lambdas in one line that differ in their text alone are one.
 Classes and functions of installed packages are named, not pinned: their version is a matter of the environment.
 """
 
@@ -156,8 +157,10 @@ def _methods(kind: type) -> Iterator[tuple[str, FunctionType]]:
     """The functions written in the body of a class; those that `dataclass` and the like generate are not."""
     file = inspect.getfile(kind)
     for name, member in vars(kind).items():
-        for part in ("__func__", "fget", "func"):
-            member = getattr(member, part, member)
+        if isinstance(member, staticmethod | classmethod):
+            member = member.__func__
+        elif isinstance(member, property | cached_property):
+            member = member.fget if isinstance(member, property) else member.func
         if isinstance(member, FunctionType) and inspect.unwrap(member).__code__.co_filename == file:
             yield name, member
 
@@ -175,8 +178,9 @@ def _defaults(function: Any) -> dict[str, Any]:
 
 def _own(function: Any) -> Any:
     """The function under the decorators of installed packages (`torch.no_grad()`), which say nothing of the user's."""
-    while hasattr(function, "__wrapped__") and _in_installed_file(function.__code__.co_filename):
-        function = function.__wrapped__
+    inner = getattr(function, "__wrapped__", None)
+    if isinstance(inner, FunctionType) and _in_installed_file(function.__code__.co_filename):
+        return _own(inner)
     return function
 
 
