@@ -5,32 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from comity.aggregation.admission import Admission
-from comity.core.contribution import Exchange
-from comity.core.errors import Reason
 from comity.core.vectors import Vectors
 from comity.simulation.tasks import Batch, Engine, Failure, Task
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """One party's answer: row `k` of a batch, and the reason why it must be refused, if there is one."""
+    """One party's answer: row `k` of a batch."""
 
     batch: Batch
     k: int
-    fault: Failure | None
+
+    @property
+    def fault(self) -> Failure | None:
+        """Why it must be refused; None when it counts."""
+        return self.batch.fault(self.k)
 
     def keep(self) -> Answer:
-        return Answer(self.batch.keep(self.k), 0, self.fault)
+        return Answer(self.batch.keep(self.k), 0)
 
 
 class Ahead:
     """Answers by lease. Arrays of an answer stay valid until the next call of `take` or `stop`."""
 
-    def __init__(self, engine: Engine, admission: Admission, exchange: Exchange) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._admission = admission
-        self._exchange = exchange
         self._stream: Iterator[Batch] | None = None
         self._due: set[int] = set()
         self._rows: dict[int, Answer] = {}
@@ -80,16 +79,10 @@ class Ahead:
         self._keep_rows()
         assert self._stream is not None
         batch = next(self._stream)
-        for k, (task, fault) in enumerate(zip(batch.tasks, self._faults(batch), strict=True)):
+        for k, task in enumerate(batch.tasks):
             if task.lease in self._due:
                 self._due.discard(task.lease)
-                self._rows[task.lease] = Answer(batch, k, fault)
-
-    def _faults(self, batch: Batch) -> list[Failure | None]:
-        if batch.contribution is None:
-            return [batch.failure or Failure(Reason.ERROR, "no contribution")] * len(batch.tasks)
-        verdicts = self._admission.check(batch.contribution, self._exchange)
-        return [None if verdict is None else Failure(*verdict) for verdict in verdicts]
+                self._rows[task.lease] = Answer(batch, k)
 
     def _keep_rows(self) -> None:
         for lease, answer in self._rows.items():

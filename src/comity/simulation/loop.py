@@ -75,7 +75,7 @@ class Loop:
         self._assigned: dict[int, Assigned] = {}
         self._answer: Answer | None = None
         self._commit: Commit | None = None
-        self._ahead = Ahead(self.engine, self.job.admission, self.job.exchange)
+        self._ahead = Ahead(self.engine)
         self._collecting = Collecting.of(self.job, self.coordinator.round + 1)
         self._ideal = self.devices == Devices.ideal()
         self._devices_seed = self.job.root_seed.child("devices")

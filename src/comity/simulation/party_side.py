@@ -1,4 +1,8 @@
-"""The party's half of a round, as every engine runs it: the program's `at_party`, then the chain's `encode`."""
+"""The party's half of a round, as every engine runs it: the program's `at_party`, the chain's `encode`, admission.
+
+Admission belongs to the server. It runs here because here the contribution is at hand, and the process is the server's
+own; its verdict goes on with the answer.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +93,9 @@ class PartySide:
             )
         for transform in self._transforms:
             contribution = transform.encode(contribution)
-        return Batch(tasks, contribution, party.memory.written)
+        verdicts = self.job.admission.check(contribution, self.job.exchange)
+        faults = [None if verdict is None else Failure(*verdict) for verdict in verdicts]
+        return Batch(tasks, contribution, party.memory.written, faults=faults)
 
 
 def failure_of(error: BaseException) -> Failure:

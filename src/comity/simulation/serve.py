@@ -29,6 +29,7 @@ class Answered:
     weight: Any = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     written: tuple[str, ...] = ()
+    faults: Sequence[Failure | None] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def _answers(
             answers.append(Answered(count, failure=failure))
             continue
         metrics = {name: to_numpy(statistics) for name, statistics in contribution.metrics.items()}
-        answers.append(Answered(count, None, to_numpy(contribution.weight), metrics, tuple(batch.memory)))
+        answers.append(Answered(count, None, to_numpy(contribution.weight), metrics, tuple(batch.memory), batch.faults))
     return answers
 
 

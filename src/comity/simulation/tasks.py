@@ -38,6 +38,7 @@ class Failure:
 class Batch:
     """The answers of K parties: a contribution with leading axis K and what each wants to remember, or a failure.
 
+    `faults` says for each party why admission refuses its contribution, None where it does not.
     Its arrays may lie in shared memory and are valid until the next batch is asked for; `keep` copies them.
     """
 
@@ -45,6 +46,11 @@ class Batch:
     contribution: Contribution | None
     memory: Mapping[str, Array] = field(default_factory=dict)
     failure: Failure | None = None
+    faults: Sequence[Failure | None] = ()
+
+    def fault(self, k: int) -> Failure | None:
+        """Why the k-th party does not count; None when it does."""
+        return self.failure or self.faults[k]
 
     def keep(self, k: int) -> Batch:
         """The k-th party's answer alone, in memory of its own."""
@@ -55,7 +61,8 @@ class Batch:
             contribution = Contribution(
                 row.vectors.map(_copy), _copy(row.weight), {n: _copy(s) for n, s in row.metrics.items()}
             )
-        return Batch(self.tasks[one], contribution, {n: _copy(a[one]) for n, a in self.memory.items()}, self.failure)
+        memory = {n: _copy(a[one]) for n, a in self.memory.items()}
+        return Batch(self.tasks[one], contribution, memory, self.failure, self.faults[one])
 
 
 class Engine(Protocol):

@@ -203,7 +203,7 @@ class WorkerPool:
                 continue
             vectors = Vectors(**{name: views[name][rows] for name in self._side.job.exchange.contribution})
             memory = {name: views[f"memory {name}"][rows] for name in answer.written}
-            yield Batch(tasks, Contribution(vectors, answer.weight, answer.metrics), memory)
+            yield Batch(tasks, Contribution(vectors, answer.weight, answer.metrics), memory, faults=answer.faults)
 
     def _start(self) -> _Worker:
         # Ends of pipes are inherited by whatever is forked between their making and their closing: one at a time.
