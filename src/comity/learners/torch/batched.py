@@ -149,21 +149,25 @@ class BatchedTrainer:
         fused = fusible(work.plan) and not getattr(work.plan, "weight_decay", 0.0) and shift.is_none
         trained = stack.regions.trained
         optimizer = FlatOptimizer(work.plan, lr, shift, stack.flat[:, :trained], stack.gradient)
-        losses = []
-        for step, (x, y, shares) in enumerate(table.batches(self.resident.feeder)):
-            if fused:
-                losses.append(stack.fused_step(x, y, shares)(x, y, shares, -lr))
-            else:
-                losses.append(stack.gradient_step(x, y, shares)(x, y, shares))
-                optimizer.step(table.active(step))
         sizes = torch.from_numpy(table.sizes).to(index.device)
-        outcome.losses[index, 0] = (torch.stack(losses) * sizes).sum(0)[: len(rows)]
+        sums = torch.zeros_like(sizes[0])
+        for step, batch in enumerate(table.batches(self.resident.feeder)):
+            active = table.active(step)
+            first = stack.first(_at_least(active, len(stack.flat)))
+            x, y, shares = (part[: len(first.flat)] for part in batch)
+            if fused:
+                means = first.fused_step(x, y, shares)(x, y, shares, -lr)
+            else:
+                means = first.gradient_step(x, y, shares)(x, y, shares)
+                optimizer.step(active)
+            sums[: len(means)].addcmul_(means, sizes[step, : len(means)])
+        outcome.losses[index, 0] = sums[: len(rows)]
         outcome.losses[index, 1] = sizes.sum(0)[: len(rows)]
         stack.store(index, outcome.weights, outcome.local)
 
     def _stack(self, size: int) -> Stack:
         if size not in self._stacks:
-            self._stacks[size] = Stack(self.resident.arena, self.loss, size, self.resident.hardware.precision)
+            self._stacks[size] = Stack.of(self.resident.arena, self.loss, size, self.resident.hardware.precision)
         return self._stacks[size]
 
 
@@ -185,6 +189,12 @@ def _chunk_size(parties: int, device: torch.device) -> int:
     grain = max(1, most // 8) if parties > most else 1
     each = ceil(parties / ceil(parties / most))
     return ceil(each / grain) * grain
+
+
+def _at_least(active: int, width: int) -> int:
+    """`active` rows or somewhat more: steps are traced for few different widths, quarters of the whole."""
+    grain = ceil(width / 4)
+    return min(width, ceil(active / grain) * grain)
 
 
 def _mixture(parties: Sequence[Examples]) -> str | None:

@@ -23,13 +23,13 @@ class Stack:
     party's mean (zero for padding), and returns each party's mean loss `[K]`.
     """
 
-    def __init__(self, arena: Arena, loss: Loss, parties: int, precision: Precision) -> None:
+    def __init__(self, arena: Arena, loss: Loss, flat: Tensor, gradient: Tensor, precision: Precision) -> None:
+        self.arena = arena
         self.regions = arena.regions
         self.loss = loss
         self.precision = precision
-        device = arena.flat.device
-        self.flat = torch.zeros(parties, arena.regions.total, device=device)
-        self.gradient = torch.zeros(parties, arena.regions.trained, device=device)
+        self.flat = flat
+        self.gradient = gradient
         self.parameters = {name: self._rows(self.flat, name, array) for name, array in arena.parameters.items()}
         self.gradients = {name: self._rows(self.gradient, name, array) for name, array in arena.parameters.items()}
         self.others = {
@@ -38,6 +38,24 @@ class Stack:
         }
         self._objective = self._mapped(arena)
         self._steps: dict[tuple[Any, ...], Any] = {}
+        self._first: dict[int, Stack] = {}
+
+    @classmethod
+    def of(cls, arena: Arena, loss: Loss, parties: int, precision: Precision) -> Stack:
+        """A stack with memory of its own."""
+        device = arena.flat.device
+        flat = torch.zeros(parties, arena.regions.total, device=device)
+        gradient = torch.zeros(parties, arena.regions.trained, device=device)
+        return cls(arena, loss, flat, gradient, precision)
+
+    def first(self, parties: int) -> Stack:
+        """The first rows of this stack as a stack: for the steps that only they still take."""
+        if parties == len(self.flat):
+            return self
+        if parties not in self._first:
+            rows = self.flat[:parties], self.gradient[:parties]
+            self._first[parties] = Stack(self.arena, self.loss, *rows, self.precision)
+        return self._first[parties]
 
     def load(self, weights: Tensor | None, local: Tensor | None) -> None:
         """Start parties, one a row; rows beyond theirs keep what they had."""
