@@ -13,11 +13,13 @@ import comity as ct
 
 def federation(workload: Workload, data: Mnist) -> ct.data.Parties:
     """The common partition; images stay uint8. No test set, since no peer evaluates within its rounds."""
-    rows = partition(workload)
-    every = np.concatenate(rows)
-    images = data.x_train[every].reshape((len(every), 1, 28, 28) if workload.model == "cnn" else (len(every), -1))
-    party = np.repeat(np.arange(workload.parties), [len(row) for row in rows])
-    whole = ct.data.from_arrays(images, data.y_train[every], party=party, classes=10)
+    party = np.full(len(data.y_train), -1)
+    for number, rows in enumerate(partition(workload)):
+        party[rows] = number
+    used = slice(None) if (party >= 0).all() else party >= 0
+    images, labels = data.x_train[used], data.y_train[used]
+    images = images.reshape((len(images), 1, 28, 28) if workload.model == "cnn" else (len(images), -1))
+    whole = ct.data.from_arrays(images, labels, party=party[used], classes=10)
     return whole.split(ct.data.Natural(), heldout=0.0)
 
 
