@@ -14,7 +14,7 @@ DEMO = paragraphs(
     "Train a PyTorch model across 40 parties that never share their data, in less than a minute.",
     "It compares the result with training on pooled data and with every party training alone, and leaves the model, "
     "the history and a picture in a folder.",
-    "Example: [bold]comity demo --folder /tmp/first-run[/bold]",
+    "Example: [bold]comity demo --folder first-run[/bold]",
 )
 
 
