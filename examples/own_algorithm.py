@@ -41,9 +41,9 @@ class FedExP:
 
     def at_party(self, sent, party):
         trained = party.train(sent.weights, self.local)
-        change = trained.weights - sent.weights  # [K, D]: a batch of K parties at once
-        square = (change**2).sum(-1)[:, None]  # [K, 1]
-        return ct.Contribution(ct.Vectors(change=change, square=square), trained.examples, trained.statistics)
+        square = (trained.change**2).sum(-1)[:, None]  # [K, 1]: a batch of K parties at once
+        vectors = ct.Vectors(change=trained.change, square=square)
+        return ct.Contribution(vectors, trained.examples, trained.statistics)
 
     def update(self, state, aggregate: ct.Aggregate):
         mean, square = aggregate.vectors.change, aggregate.vectors.square

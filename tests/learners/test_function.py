@@ -116,9 +116,10 @@ class TestTraining:
         weights = LINE.init(Seed.of(seed))
         seeds = [Seed.of(i) for i in range(len(sizes))]
         trained = LINE.build(Hardware()).train(Work(weights, parties, PLAN, seeds))
-        for row, party in zip(trained.weights, parties, strict=True):
+        for change, party in zip(trained.change, parties, strict=True):
             alone = fit(LINE.unpack(weights), party.x, party.y, PLAN, np.random.default_rng(0))
-            np.testing.assert_array_equal(row, [*alone["slope"], alone["level"]])
+            after = np.array([*alone["slope"], alone["level"]], dtype=np.float32)
+            np.testing.assert_array_equal(change, after - weights)
         assert trained.examples.tolist() == [[n] for n in sizes]
         assert trained.steps.tolist() == [[3]] * len(sizes)
         expected = [

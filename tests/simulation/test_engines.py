@@ -61,12 +61,12 @@ class FaultyTrainer(QuadraticTrainer):
             if self.fault == "typed":
                 raise LearnerError("labels out of range", mend="relabel")
             if self.fault == "nan":
-                trained.weights[k] = np.nan
+                trained.change[k] = np.nan
             if self.fault == "die":
                 os.kill(os.getpid(), signal.SIGKILL)
         if self.fault == "shape":
             wide = np.zeros((len(work.examples), 4), dtype=np.float32)
-            return Trained(wide, trained.steps, trained.examples, trained.statistics)
+            return Trained(work.weights, wide, trained.steps, trained.examples, trained.statistics)
         return trained
 
 

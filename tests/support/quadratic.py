@@ -75,7 +75,7 @@ class QuadraticTrainer:
                 loss[k] += [0.5 * float(((weights[k] - x) ** 2).sum()), len(examples)]
                 weights[k] -= lr * gradient
         sizes = np.array([[len(examples)] for examples in work.examples], dtype=np.float32)
-        return Trained(weights, steps, sizes, {"loss": loss})
+        return Trained(work.weights, weights - work.weights, steps, sizes, {"loss": loss})
 
     def evaluate(self, weights: Any, local: Any, examples: Sequence[Examples]) -> Mapping[str, NDArray[np.float64]]:
         rows = np.zeros((len(examples), 2))

@@ -54,16 +54,23 @@ class Work:
 class Trained:
     """What local training gives for a batch of K parties.
 
-    `weights` is `[K, D]`, `local` `[K, L]` or None; `steps`, `examples` and `lr` are `[K, 1]` columns, so that they
-    broadcast against vectors; `statistics` maps a metric's name to its additive statistics `[K, S]` (`"loss"` is
-    `[sum over examples, examples]`).
+    `change` is `[K, D]`, what training added to `start`, the weights that the work began with (`[D]` or `[K, D]`);
+    `local` is `[K, L]` or None; `steps` and `examples` are `[K, 1]` columns, so that they broadcast against vectors;
+    `statistics` maps a metric's name to its additive statistics `[K, S]` (`"loss"` is `[sum over examples,
+    examples]`).
     """
 
-    weights: Array
+    start: Array
+    change: Array
     steps: Array
     examples: Array
     statistics: Mapping[str, Array]
     local: Array | None = None
+
+    @property
+    def weights(self) -> Array:
+        """`[K, D]`: the trained models, to rounding."""
+        return self.start + self.change
 
     @property
     def alike(self) -> Array:

@@ -187,7 +187,8 @@ class FunctionTrainer:
             steps.append(plan.batches(len(examples)))
             losses.append(_NO_LOSS if self.model.loss is None else self._loss(self._outputs(rows[-1], x), y))
         return Trained(
-            weights=np.stack(rows),
+            start=work.weights,
+            change=np.stack(rows) - work.weights,
             steps=np.array(steps, dtype=np.float32)[:, None],
             examples=np.array([len(examples) for examples in work.examples], dtype=np.float32)[:, None],
             statistics={"loss": np.stack(losses)},

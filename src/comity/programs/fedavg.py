@@ -47,7 +47,7 @@ class FedAvg:
 
     def at_party(self, sent: Vectors, party: Party) -> Contribution:
         trained = party.train(sent.weights, self.local)
-        return Contribution(Vectors(weights=trained.weights - sent.weights), trained.examples, trained.statistics)
+        return Contribution(Vectors(weights=trained.change), trained.examples, trained.statistics)
 
     def update(self, state: Served, aggregate: Aggregate) -> Served:
         return renew(state, aggregate.vectors.weights, self.server, self.model.layout)

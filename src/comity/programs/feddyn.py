@@ -62,9 +62,8 @@ class FedDyn:
     def at_party(self, sent: Vectors, party: Party) -> Contribution:
         own = party.memory.get("gradient", sent.weights * 0)
         trained = party.train(sent.weights, self.local, mu=self.alpha, anchor=sent.weights, drift=-own)
-        change = trained.weights - sent.weights
-        party.memory["gradient"] = own - self.alpha * self.model.layout.without_buffers(change)
-        return Contribution(Vectors(weights=change), trained.alike, trained.statistics)
+        party.memory["gradient"] = own - self.alpha * self.model.layout.without_buffers(trained.change)
+        return Contribution(Vectors(weights=trained.change), trained.alike, trained.statistics)
 
     def update(self, state: Regularised, aggregate: Aggregate) -> Regularised:
         change = aggregate.vectors.weights

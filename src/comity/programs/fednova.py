@@ -78,7 +78,7 @@ class FedNova:
         trained = party.train(sent.weights, self.local, mu=self.mu, anchor=sent.weights)
         lr = dividing_rate(self, party.round) if self.mu else self.local.rate(party.round)
         steps = self.effective_steps(trained.steps, lr)
-        change = (trained.weights - sent.weights) / steps
+        change = trained.change / steps
         return Contribution(Vectors(change=change, steps=steps), trained.examples, trained.statistics)
 
     def update(self, state: Served, aggregate: Aggregate) -> Served:

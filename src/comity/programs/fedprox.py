@@ -51,7 +51,7 @@ class FedProx:
 
     def at_party(self, sent: Vectors, party: Party) -> Contribution:
         trained = party.train(sent.weights, self.local, mu=self.mu, anchor=sent.weights)
-        return Contribution(Vectors(weights=trained.weights - sent.weights), trained.examples, trained.statistics)
+        return Contribution(Vectors(weights=trained.change), trained.examples, trained.statistics)
 
     def update(self, state: Served, aggregate: Aggregate) -> Served:
         return self._averaging.update(state, aggregate)

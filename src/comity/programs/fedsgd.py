@@ -45,7 +45,7 @@ class FedSGD:
 
     def at_party(self, sent: Vectors, party: Party) -> Contribution:
         stepped = party.train(sent.weights, _GRADIENT)
-        return Contribution(Vectors(descent=stepped.weights - sent.weights), stepped.examples, stepped.statistics)
+        return Contribution(Vectors(descent=stepped.change), stepped.examples, stepped.statistics)
 
     def update(self, state: Served, aggregate: Aggregate) -> Served:
         return renew(state, aggregate.vectors.descent, self.server, self.model.layout)

@@ -78,10 +78,9 @@ class Scaffold:
         lr = dividing_rate(self, party.round)
         own = party.memory.get("control", sent.control * 0)
         trained = party.train(sent.weights, self.local, drift=sent.control - own)
-        change = trained.weights - sent.weights
-        descent = -self.model.layout.without_buffers(change) / (trained.steps * lr)
+        descent = -self.model.layout.without_buffers(trained.change) / (trained.steps * lr)
         party.memory["control"] = renewed = own - sent.control + descent
-        return Contribution(Vectors(weights=change, control=renewed - own), trained.alike, trained.statistics)
+        return Contribution(Vectors(weights=trained.change, control=renewed - own), trained.alike, trained.statistics)
 
     def update(self, state: Controlled, aggregate: Aggregate) -> Controlled:
         return Controlled(

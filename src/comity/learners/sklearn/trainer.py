@@ -69,7 +69,8 @@ class EstimatorTrainer:
             losses.append(self._loss(self._outputs(weights, task.x), task.y))
         sizes = [len(examples) for examples in work.examples]
         return Trained(
-            weights=np.stack(rows),
+            start=work.weights,
+            change=np.stack(rows) - work.weights,
             steps=np.array(steps, dtype=np.float32)[:, None],
             examples=np.array(sizes, dtype=np.float32)[:, None],
             statistics={"loss": np.stack(losses)},

@@ -61,10 +61,10 @@ class Regions:
             for inside, outside in self.local:
                 arena[..., inside].copy_(local[..., outside])
 
-    def store(self, arena: Tensor, weights: Tensor, local: Tensor | None) -> None:
-        """The reverse of `load`."""
+    def store(self, arena: Tensor, start: Tensor, change: Tensor, local: Tensor | None) -> None:
+        """The reverse of `load`: what became of the weights `start`, as a change, and the local vector."""
         for inside, outside in self.weights:
-            weights[..., outside].copy_(arena[..., inside])
+            torch.sub(arena[..., inside], start[..., outside], out=change[..., outside])
         if local is not None:
             for inside, outside in self.local:
                 local[..., outside].copy_(arena[..., inside])
@@ -133,6 +133,10 @@ class Arena:
         self.regions.load(self.flat, weights, local)
         for buffer, start in zip(self._outside, self._outside_start, strict=True):
             buffer.copy_(start)
+
+    def store(self, start: Tensor, change: Tensor, local: Tensor | None) -> None:
+        """End a party: how far it has moved from `start`, and what stays with it, out."""
+        self.regions.store(self.flat, start, change, local)
 
     def training(self) -> None:
         """Put the module in training mode."""

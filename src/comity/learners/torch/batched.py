@@ -101,7 +101,7 @@ class BatchedTrainer:
             expected = self.resident.train(trial)
             tolerance = TOLERANCE[self.resident.hardware.precision]
             try:
-                self._verdicts[key] = _disagreement(self._train(trial), expected, trial.weights, tolerance)
+                self._verdicts[key] = _disagreement(self._train(trial), expected, tolerance)
             except Exception as error:  # vmap and tracing fail in as many ways as there are modules
                 first = (str(error).splitlines() or [""])[0]
                 self._verdicts[key] = f"they cannot be mapped ({type(error).__name__}: {first})"
@@ -118,7 +118,7 @@ class BatchedTrainer:
                 [work.plan.batches(len(party), work.budget(index)) for index, party in enumerate(work.examples)]
             )
             outcome = _Outcome(
-                weights=torch.empty(parties, self.layout.size, device=device),
+                change=torch.empty(parties, self.layout.size, device=device),
                 local=None if local is None else torch.empty(parties, self.layout.local_size, device=device),
                 losses=torch.empty(parties, 2, device=device),
             )
@@ -129,7 +129,7 @@ class BatchedTrainer:
                 rows = by_steps[start : start + size]
                 self._train_chunk(work, rows, counts[rows], (weights, local), shift, self._stack(size), outcome)
             steps = torch.from_numpy(counts[:, None].astype(np.float32)).to(device)
-        return resident.border.send(work, outcome.weights, outcome.local, steps, outcome.losses)
+        return resident.border.send(work, outcome.change, outcome.local, steps, outcome.losses)
 
     def _train_chunk(
         self,
@@ -142,7 +142,9 @@ class BatchedTrainer:
         outcome: _Outcome,
     ) -> None:
         index = torch.from_numpy(rows).to(stack.flat.device)
-        stack.load(*(None if part is None else _take(part, index) for part in start))
+        weights, local = (None if part is None else _take(part, index) for part in start)
+        assert weights is not None
+        stack.load(weights, local)
         table = Timetable.of(work, rows, counts, len(stack.flat))
         lr = work.plan.rate(work.round)
         shift = shift.take(index)
@@ -163,7 +165,7 @@ class BatchedTrainer:
             sums[: len(means)].addcmul_(means, sizes[step, : len(means)])
         outcome.losses[index, 0] = sums[: len(rows)]
         outcome.losses[index, 1] = sizes.sum(0)[: len(rows)]
-        stack.store(index, outcome.weights, outcome.local)
+        stack.store(index, weights, outcome.change, outcome.local)
 
     def _stack(self, size: int) -> Stack:
         if size not in self._stacks:
@@ -173,7 +175,7 @@ class BatchedTrainer:
 
 @dataclass(frozen=True, eq=False)
 class _Outcome:
-    weights: Tensor
+    change: Tensor
     local: Tensor | None
     losses: Tensor
 
@@ -229,12 +231,11 @@ def _pick(vectors: Array | None, rows: NDArray[np.int64]) -> Array | None:
     return vectors if vectors is None or vectors.ndim == 1 else vectors[rows]
 
 
-def _disagreement(found: Trained, expected: Trained, start: Array, tolerance: float) -> str | None:
+def _disagreement(found: Trained, expected: Trained, tolerance: float) -> str | None:
     """How the outcomes differ by more than a share of what training changed, or None."""
-    for index in range(len(expected.weights)):
-        moved = torch.as_tensor(expected.weights[index] - (start if start.ndim == 1 else start[index]))
-        error = torch.linalg.vector_norm(torch.as_tensor(found.weights[index] - expected.weights[index]))
-        bound = tolerance * torch.linalg.vector_norm(moved) + 1e-6
+    for index, moved in enumerate(expected.change):
+        error = torch.linalg.vector_norm(torch.as_tensor(found.change[index] - moved))
+        bound = tolerance * torch.linalg.vector_norm(torch.as_tensor(moved)) + 1e-6
         if not bool(error <= bound):
             return f"the result differs from one-by-one training by {float(error):.2g}, more than {float(bound):.2g}"
     return None

@@ -32,13 +32,14 @@ class Border:
             )
         return rows, self._rows("local", local, self.layout.local_size, parties)
 
-    def send(self, work: Work, weights: Tensor, local: Tensor | None, steps: Tensor, losses: Tensor) -> Trained:
+    def send(self, work: Work, change: Tensor, local: Tensor | None, steps: Tensor, losses: Tensor) -> Trained:
         """The outcome, as NumPy where `work.weights` is NumPy."""
         examples = torch.tensor([[float(len(party))] for party in work.examples], device=self.device)
-        out = {"weights": weights, "steps": steps, "examples": examples, "loss": losses}
+        out = {"change": change, "steps": steps, "examples": examples, "loss": losses}
         sent = {name: like(work.weights, tensor) for name, tensor in out.items()}
         return Trained(
-            weights=sent["weights"],
+            start=work.weights,
+            change=sent["change"],
             steps=sent["steps"],
             examples=sent["examples"],
             statistics={"loss": sent["loss"]},

@@ -60,7 +60,7 @@ class ResidentTrainer:
         with session(self.device, self.hardware), torch.no_grad():
             weights, local = self.border.receive(work.weights, work.local, parties)
             shift = Shift.of(work.correction, self.layout.shared_size, self.device)
-            trained = torch.empty(parties, self.layout.size, device=self.device)
+            change = torch.empty(parties, self.layout.size, device=self.device)
             kept = None if local is None else torch.empty(parties, self.layout.local_size, device=self.device)
             log = _LossLog()
             for index, examples in enumerate(work.examples):
@@ -69,9 +69,9 @@ class ResidentTrainer:
                 self.arena.training()
                 count = work.plan.batches(len(examples), work.budget(index))
                 self._train_party(work, index, count, shift.row(index), log)
-                self.arena.regions.store(self.arena.flat, trained[index], None if kept is None else kept[index])
+                self.arena.store(weights[index], change[index], None if kept is None else kept[index])
             losses, steps = log.statistics(self.device), log.steps(self.device)
-        return self.border.send(work, trained, kept, steps, losses)
+        return self.border.send(work, change, kept, steps, losses)
 
     def place(self, array: NDArray[np.float32]) -> Array:
         """The array itself on a CPU, else a tensor on the trainer's device."""

@@ -57,19 +57,19 @@ class Stack:
             self._first[parties] = Stack(self.arena, self.loss, *rows, self.precision)
         return self._first[parties]
 
-    def load(self, weights: Tensor | None, local: Tensor | None) -> None:
+    def load(self, weights: Tensor, local: Tensor | None) -> None:
         """Start parties, one a row; rows beyond theirs keep what they had."""
-        assert weights is not None
         rows = len(self.flat) if len(weights) == 1 else len(weights)
         self.regions.load(self.flat[:rows], weights, local)
 
-    def store(self, index: Tensor, weights: Tensor, local: Tensor | None) -> None:
-        """Put the first rows into the rows at `index` of `weights` `[K, D]` and `local` `[K, L]`."""
+    def store(self, index: Tensor, start: Tensor, change: Tensor, local: Tensor | None) -> None:
+        """Put how far the first rows have moved from `start` into the rows at `index` of `change`; `local` likewise."""
         rows = self.flat[: len(index)]
-        for vectors, copies in ((weights, self.regions.weights), (local, self.regions.local)):
-            if vectors is not None:
-                for inside, outside in copies:
-                    vectors[:, outside].index_copy_(0, index, rows[:, inside])
+        for inside, outside in self.regions.weights:
+            change[:, outside].index_copy_(0, index, rows[:, inside] - start[:, outside])
+        if local is not None:
+            for inside, outside in self.regions.local:
+                local[:, outside].index_copy_(0, index, rows[:, inside])
 
     def fused_step(self, x: Tensor, y: Tensor, shares: Tensor) -> Any:
         """The step `w ← w − lr·g` for batches like this one, called with `(x, y, shares, minus_lr)`."""
