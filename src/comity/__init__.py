@@ -2,6 +2,8 @@
 
 Four nouns: a *Learner* (what is trained), a *Program* (the algorithm), an *Aggregator* (how contributions become one)
 and a *Federation* (where the parties are). A `Job` binds the first three; `run(job, federation)` carries it out.
+
+Names load when they are first used: a process pays for what it does.
 """
 
 from __future__ import annotations
@@ -9,38 +11,67 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from comity import data
-from comity.aggregation.admission import Admission
-from comity.aggregation.mean import Mean
-from comity.coordination.buffered import Buffered
-from comity.coordination.synchronous import Rounds
-from comity.core.contribution import Aggregate, Contribution, Exchange, Value
-from comity.core.errors import ComityError, ConfigError
-from comity.core.seeds import Seed
-from comity.core.vectors import Vectors
-from comity.jobs.job import Job
-from comity.jobs.stopping import EarlyStopping
-from comity.learners import metrics, schedules
-from comity.learners.function import Function
-from comity.learners.plan import LocalAdam, LocalAdamW, LocalSGD
-from comity.programs import optim
-from comity.programs.evaluate import Evaluate
-from comity.programs.fedavg import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYogi
-from comity.programs.feddyn import FedDyn
-from comity.programs.fednova import FedNova
-from comity.programs.fedprox import FedProx
-from comity.programs.fedsgd import FedSGD
-from comity.programs.scaffold import Scaffold
-from comity.runs.plots import plot_histories
-from comity.runs.run import Run, run
-from comity.simulation.devices import Devices
-from comity.simulation.simulation import Simulation
-from comity.transforms.clip import Clip
-
 if TYPE_CHECKING:
-    from comity.learners import sklearn, torch
+    from comity import data
+    from comity.aggregation.admission import Admission
+    from comity.aggregation.mean import Mean
+    from comity.coordination.buffered import Buffered
+    from comity.coordination.synchronous import Rounds
+    from comity.core.contribution import Aggregate, Contribution, Exchange, Value
+    from comity.core.errors import ComityError, ConfigError
+    from comity.core.seeds import Seed
+    from comity.core.vectors import Vectors
+    from comity.jobs.job import Job
+    from comity.jobs.stopping import EarlyStopping
+    from comity.learners import metrics, schedules, sklearn, torch
+    from comity.learners.function import Function
+    from comity.learners.plan import LocalAdam, LocalAdamW, LocalSGD
+    from comity.programs import optim
+    from comity.programs.evaluate import Evaluate
+    from comity.programs.fedavg import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYogi
+    from comity.programs.feddyn import FedDyn
+    from comity.programs.fednova import FedNova
+    from comity.programs.fedprox import FedProx
+    from comity.programs.fedsgd import FedSGD
+    from comity.programs.scaffold import Scaffold
+    from comity.runs.plots import plot_histories
+    from comity.runs.run import Run, run
+    from comity.simulation.devices import Devices
+    from comity.simulation.simulation import Simulation
+    from comity.transforms.clip import Clip
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "comity": "data",
+    "comity.aggregation.admission": "Admission",
+    "comity.aggregation.mean": "Mean",
+    "comity.coordination.buffered": "Buffered",
+    "comity.coordination.synchronous": "Rounds",
+    "comity.core.contribution": "Aggregate Contribution Exchange Value",
+    "comity.core.errors": "ComityError ConfigError",
+    "comity.core.seeds": "Seed",
+    "comity.core.vectors": "Vectors",
+    "comity.jobs.job": "Job",
+    "comity.jobs.stopping": "EarlyStopping",
+    "comity.learners": "metrics schedules sklearn torch",
+    "comity.learners.function": "Function",
+    "comity.learners.plan": "LocalAdam LocalAdamW LocalSGD",
+    "comity.programs": "optim",
+    "comity.programs.evaluate": "Evaluate",
+    "comity.programs.fedavg": "FedAdagrad FedAdam FedAvg FedAvgM FedYogi",
+    "comity.programs.feddyn": "FedDyn",
+    "comity.programs.fednova": "FedNova",
+    "comity.programs.fedprox": "FedProx",
+    "comity.programs.fedsgd": "FedSGD",
+    "comity.programs.scaffold": "Scaffold",
+    "comity.runs.plots": "plot_histories",
+    "comity.runs.run": "Run run",
+    "comity.simulation.devices": "Devices",
+    "comity.simulation.simulation": "Simulation",
+    "comity.transforms.clip": "Clip",
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "Admission",
@@ -88,7 +119,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`comity.torch` and `comity.sklearn` load when first used: importing Comity imports neither library."""
-    if name in ("torch", "sklearn"):
-        return import_module(f"comity.learners.{name}")
-    raise AttributeError(f"module 'comity' has no attribute {name!r}")
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'comity' has no attribute {name!r}")
+    module = import_module(home)
+    found = getattr(module, name) if name in vars(module) else import_module(f"{home}.{name}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

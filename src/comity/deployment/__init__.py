@@ -1,0 +1,1 @@
+"""The federation of real parties, as a user of the library sees it."""

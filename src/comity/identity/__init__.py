@@ -1,0 +1,1 @@
+"""Who is who: keys, certificates, invitations, the roster, and what each role may do."""

@@ -1,0 +1,1 @@
+"""The agent of a party: it obeys its owner's policy, keeps the data, and talks outbound only."""

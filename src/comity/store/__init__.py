@@ -1,0 +1,1 @@
+"""What must outlive a process: the journal in a database, and blobs in an object store."""
