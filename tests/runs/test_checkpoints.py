@@ -10,7 +10,8 @@ import pytest
 
 import comity as ct
 from comity.core.errors import CheckpointError, RunError
-from comity.runs.checkpoint import Checkpoint, read, replace_file, write
+from comity.core.files import replace_file
+from comity.runs.checkpoint import Checkpoint, read, write
 from support.quadratic import Points, Quadratic
 
 DATA = Points.random(20)

@@ -77,17 +77,27 @@ def encode(value: Any, where: str = "job", _inside: tuple[Any, ...] = ()) -> Jso
     )
 
 
-def decode(node: Json, objects: Iterable[Any] = (), where: str = "job", _depth: int = 0) -> Any:
+def decode(
+    node: Json,
+    objects: Iterable[Any] = (),
+    where: str = "job",
+    stand_ins: Mapping[str, Any] | None = None,
+    _depth: int = 0,
+) -> Any:
     """The value that `node` describes.
 
     `objects` are the user's own classes, functions and arrays that the manifest may refer to; each must have the pins
-    that the manifest states. Raises `ManifestError`, or the `ConfigError` of a part that refuses its fields.
+    that the manifest states. `stand_ins` are values to take instead of what the manifest has at their places
+    (`job.program.model`), which is not looked at. Raises `ManifestError`, or the `ConfigError` of a part that refuses
+    its fields.
     """
+    if stand_ins is not None and where in stand_ins:
+        return stand_ins[where]
     if _depth > _MAX_DEPTH:
         raise ManifestError(f"nested deeper than {_MAX_DEPTH}", where=where)
     known = list(objects)
     if isinstance(node, list):
-        return tuple(decode(item, known, f"{where}[{i}]", _depth + 1) for i, item in enumerate(node))
+        return tuple(decode(item, known, f"{where}[{i}]", stand_ins, _depth + 1) for i, item in enumerate(node))
     if not isinstance(node, dict):
         return _finite(node, where)
     if "array" in node:
@@ -95,9 +105,9 @@ def decode(node: Json, objects: Iterable[Any] = (), where: str = "job", _depth: 
     if "ref" in node and "fields" not in node:
         return _given(node, known, where)
     if "ref" not in node and "is" not in node:
-        return {key: decode(item, known, f"{where}.{key}", _depth + 1) for key, item in node.items()}
+        return {key: decode(item, known, f"{where}.{key}", stand_ins, _depth + 1) for key, item in node.items()}
     kind, given = _instance(node, known, where)
-    values = {key: decode(item, known, f"{where}.{key}", _depth + 1) for key, item in given.items()}
+    values = {key: decode(item, known, f"{where}.{key}", stand_ins, _depth + 1) for key, item in given.items()}
     return _build(kind, values, where)
 
 

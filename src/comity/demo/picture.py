@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comity.core.errors import MissingDependency
-from comity.runs.checkpoint import replace_file
+from comity.core.files import replace_file
 from comity.runs.run import Run
 
 _FEDERATED, _CENTRALISED, _ALONE = "#1a5fb4", "#26a269", "#e66100"

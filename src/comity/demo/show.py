@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from comity.core.files import replace_file
 from comity.data import FederatedData, Parties, catalogue
 from comity.demo import baselines, setting
 from comity.demo.picture import draw
 from comity.jobs.explain import Explanation, human_bytes
 from comity.jobs.job import Job
-from comity.runs.checkpoint import replace_file
 from comity.runs.progress import Progress
 from comity.runs.run import Run, run
 from comity.simulation.simulation import Simulation

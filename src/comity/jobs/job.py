@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -68,17 +68,18 @@ class Job:
         return manifest.canonical(self.manifest())
 
     @classmethod
-    def from_json(cls, text: str, objects: Iterable[Any] = ()) -> Job:
+    def from_json(cls, text: str, objects: Iterable[Any] = (), stand_ins: Mapping[str, Any] | None = None) -> Job:
         """The job that a manifest describes.
 
         `objects` are the classes, functions and arrays of the user's own that it refers to; each must be the very one
-        that the manifest pins by digest. Nothing is imported or run because a manifest asks for it, but the
-        constructors of frozen dataclasses. Raises `ManifestError`, or `ConfigError` as building the job would.
+        that the manifest pins by digest. `stand_ins` go in the places that they name (a server puts a described model
+        at `job.program.model`). Nothing is imported or run because a manifest asks for it, but the constructors of
+        frozen dataclasses. Raises `ManifestError`, or `ConfigError` as building the job would.
         """
         node = manifest.parse(text)
         if not isinstance(node, dict) or node.get("comity") != manifest.VERSION or "job" not in node:
             raise ManifestError(f"this is no manifest of version {manifest.VERSION}", where="manifest")
-        job = manifest.decode(node["job"], objects)
+        job = manifest.decode(node["job"], objects, stand_ins=stand_ins)
         if not isinstance(job, cls):
             raise ManifestError("the manifest describes something other than a job", where="manifest")
         return job

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from comity.core.errors import CheckpointError
+from comity.core.files import replace_file
 from comity.core.manifest import Json
 
 _FACTS = "facts"
@@ -35,8 +34,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint at `path`. Raises `CheckpointError`; the old one stays until the new is on disk."""
     facts = np.frombuffer(json.dumps(checkpoint.facts).encode(), dtype=np.uint8)
     arrays = {**checkpoint.arrays, _FACTS: facts}
-    tensors = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
-    replace_file(path, lambda draft: save_file(tensors, draft, metadata={"job": checkpoint.job}))
+    save_tensors(path, arrays, {"job": checkpoint.job})
 
 
 def read(path: Path, job: str) -> Checkpoint:
@@ -59,35 +57,14 @@ def read(path: Path, job: str) -> Checkpoint:
     return Checkpoint(job, arrays, facts)
 
 
-def replace_file(path: Path, content: bytes | Callable[[Path], None]) -> None:
-    """Put `content`, or what it writes to the path it is given, at `path` in one step that survives a crash.
+def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:
+    """Replace the safetensors file at `path`. Raises `CheckpointError` where the disk does not take it."""
+    whole = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tensors.items()}
 
-    Either the old file is there or the new one. Raises `CheckpointError` where the disk does not take it.
-    """
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, bytes):
-            draft.write_bytes(content)
-        else:
-            content(draft)
-        _sync(draft)
-        draft.replace(path)
-        if os.name == "posix":
-            _sync(path.parent)
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise CheckpointError(
-            f"writing failed: {getattr(error, 'strerror', None) or error}; what was there before is unchanged",
-            where=str(path),
-            mend="free some space or choose a folder that can be written, then resume from the last checkpoint",
-        ) from error
+    def save(draft: Path) -> None:
+        try:
+            save_file(whole, draft, metadata=None if metadata is None else dict(metadata))
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    replace_file(path, save)

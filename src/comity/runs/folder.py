@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from comity.core.errors import RunError
+from comity.core.files import replace_file
 from comity.jobs.job import Job
-from comity.runs.checkpoint import Checkpoint, read, replace_file, write
+from comity.runs.checkpoint import Checkpoint, read, write
 from comity.runs.history import History
 from comity.runs.model import TrainedModel
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
 from comity.learners.base import Model
-from comity.runs.checkpoint import replace_file
+from comity.runs.checkpoint import save_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,5 +27,4 @@ class TrainedModel:
 
     def save(self, path: str | Path) -> None:
         """Write the named arrays as safetensors. Raises `CheckpointError` where the disk does not take them."""
-        tensors = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in self.arrays().items()}
-        replace_file(Path(path), lambda draft: save_file(tensors, draft))
+        save_tensors(Path(path), self.arrays())

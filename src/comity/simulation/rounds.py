@@ -15,7 +15,7 @@ from comity.jobs.job import Job
 from comity.runs.history import Cohort
 from comity.simulation.ahead import Answer
 from comity.simulation.tasks import Batch
-from comity.transforms.chain import Accumulator
+from comity.transforms.chain import Accumulator, conclude
 
 
 @dataclass(eq=False)
@@ -78,13 +78,7 @@ class Collecting:
     def aggregate(self, population: int) -> Aggregate:
         """The aggregate of all that was accepted, after the chain's server half."""
         self.flush()
-        before, _, after = self.job.chain.split()
-        aggregate = self.accumulator.finish(population)
-        for transform in reversed(before):
-            aggregate = transform.decode(aggregate)
-        for step in after:
-            aggregate = step.apply(aggregate)
-        return aggregate
+        return conclude(self.job.chain, self.accumulator, population)
 
     def cohort(self) -> Cohort:
         """Who took part, with what weight and which metrics of its own."""

@@ -95,6 +95,17 @@ class Chain(Link):
         return before, self.parts[at], after  # type: ignore[return-value]  # narrowed by the loops above
 
 
+def conclude(chain: Chain, accumulator: Accumulator, population: int) -> Aggregate:
+    """The server's half of a chain, once everything is in: finish, decode the transforms, apply what comes after."""
+    before, _, after = chain.split()
+    aggregate = accumulator.finish(population)
+    for transform in reversed(before):
+        aggregate = transform.decode(aggregate)
+    for step in after:
+        aggregate = step.apply(aggregate)
+    return aggregate
+
+
 def _misplaced(part: object, names: str, side: str, wanted: str) -> ConfigError:
     return ConfigError(
         f"{type(part).__name__} cannot stand {side} the reducer in {names}",

@@ -217,7 +217,7 @@ class RunList(Message):
 
 
 class RoundFacts(Message):
-    """One committed round: `round` counts from 1, `time` in seconds since the start, metrics as their summed statistics."""
+    """One committed round: `round` counts from 1, `time` in seconds since the start; metrics are summed statistics."""
 
     round: int
     time: float
