@@ -84,6 +84,7 @@ class Reason(StrEnum):
     DUPLICATE = "duplicate"
     STALE = "stale"
     UNKNOWN = "unknown"
+    POLICY = "policy"
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from comity.learners.base import Hardware, Trainer
 from comity.learners.metrics.base import Metric
 from comity.learners.plan import LocalPlan
 
-_MOST_ENTRIES = 1 << 40
+_MOST_ENTRIES = 1 << 34
 
 
 @dataclass(frozen=True)
 class Described:
-    """A model by its description alone: it says what travels, and can be neither started nor trained."""
+    """A model by its description alone: it says what travels, and cannot be trained."""
 
     layout: Layout
     metrics: Sequence[Metric] = ()
@@ -43,7 +43,8 @@ class Described:
         return cls(decoded, tuple(_readable(given if isinstance(given, list) else [])))
 
     def init(self, seed: Seed) -> NDArray[np.float32]:
-        self._refuse()
+        """Zeros, which give a program's state its shape; the weights that a run starts with come with the job."""
+        return np.zeros(self.layout.size, dtype=np.float32)
 
     def init_local(self, seed: Seed) -> NDArray[np.float32]:
         self._refuse()

@@ -18,13 +18,13 @@ from comity.core.arrays import to_numpy
 from comity.core.errors import ConfigError, Reason, RunError
 from comity.jobs.job import Job
 from comity.learners.base import Trainer
+from comity.runs.figures import metric_values, rising
 from comity.runs.folder import RunFolder
 from comity.runs.history import History, RoundRecord
 from comity.runs.model import TrainedModel
 from comity.runs.run import Callback, Run, Settings
 from comity.simulation.choose import choose
 from comity.simulation.loop import Committed, Loop
-from comity.simulation.rounds import metric_values
 from comity.simulation.tasks import Engine
 
 if TYPE_CHECKING:
@@ -191,9 +191,3 @@ class Execution:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
-
-
-def rising(job: Job, column: str) -> bool:
-    """Whether higher is better for a column of the history."""
-    name = column.removeprefix("train_")
-    return any(metric.higher_is_better for metric in job.program.model.metrics if metric.name == name)

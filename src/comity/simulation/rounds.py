@@ -12,6 +12,7 @@ from comity.core.arrays import Array, to_numpy
 from comity.core.contribution import Aggregate
 from comity.core.errors import Rejection
 from comity.jobs.job import Job
+from comity.runs.figures import metric_value
 from comity.runs.history import Cohort
 from comity.simulation.ahead import Answer
 from comity.simulation.tasks import Batch
@@ -87,15 +88,3 @@ class Collecting:
             rows = np.concatenate([statistics[name] for statistics in self._statistics])
             metrics[name] = np.array([metric_value(self.job, name, row) for row in rows])
         return Cohort(self.round, self.names, np.concatenate(self._weights or [np.zeros(0)]), metrics)
-
-
-def metric_value(job: Job, name: str, statistics: NDArray[np.float64]) -> float:
-    """The value of a metric for its summed statistics; the loss is their ratio."""
-    if name == "loss":
-        return float(statistics[0] / statistics[1]) if statistics[1] else float("nan")
-    metric = next(metric for metric in job.program.model.metrics if metric.name == name)
-    return float(metric.value(statistics))
-
-
-def metric_values(job: Job, statistics: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
-    return {name: metric_value(job, name, np.asarray(row)) for name, row in statistics.items()}
