@@ -16,8 +16,8 @@ Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z
 """What parties, people, data sets, tags and vectors may be called."""
 
 RunId: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-Key: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
-"""A public key of 32 bytes, base64url without padding."""
+Key: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$")]
+"""A public key of 32 bytes, base64url without padding: one text for each key, so the last character has few choices."""
 
 Text: TypeAlias = Annotated[str, StringConstraints(max_length=2000)]
 RoleName: TypeAlias = Literal["admin", "researcher", "auditor", "node"]
@@ -34,6 +34,12 @@ class Blob(Message):
 
     digest: Digest
     size: Annotated[int, Field(ge=0, le=1 << 40)]
+    parts: Annotated[tuple[Digest, ...], Field(max_length=1 << 16)]
+
+
+class Parts(Message):
+    """Parts of blobs by their digests: which a sender has, or which of them the server lacks."""
+
     parts: Annotated[tuple[Digest, ...], Field(max_length=1 << 16)]
 
 
@@ -250,3 +256,20 @@ class Problem(Message):
     detail: str
     where: str = ""
     mend: str = ""
+
+
+class PartList(Message):
+    """Digests of parts: those that are meant, or those that are missing."""
+
+    digests: Annotated[tuple[Digest, ...], Field(max_length=1 << 16)]
+
+
+class MemberList(Message):
+    members: tuple[Member, ...]
+
+
+class Rekey(Message):
+    """New keys in the place of those that sign this request."""
+
+    signing_key: Key
+    agreement_key: Key

@@ -1,0 +1,226 @@
+"""Requests that say who sends them: HTTP Message Signatures (RFC 9421) with Ed25519, one strict profile of them.
+
+Covered are the method, the path, the query and the digest of the body, but neither scheme nor authority: a proxy that
+ends TLS changes nothing. The parameters are `created`, `expires`, `nonce`, `keyid`, `alg` and `tag`, the id of the
+deployment. All of them are demanded, nothing else is accepted, and there is one signature.
+
+The base of the signature is built here, because the profile has a fixed list of components and a clock that its caller
+holds; fields are parsed and written by `http_sf`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import http_sf
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from comity.core.errors import ComityError
+from comity.wire.base64url import decode, encode
+from comity.wire.digests import as_content_digest, content_digest, sha256
+from comity.wire.transport import Request
+
+WINDOW = 60
+"""A signature is good for so many seconds."""
+SKEW = 30
+"""A signer's clock may be ahead by so many seconds."""
+NONCE_BYTES = 16
+"""A nonce has at least so many bytes."""
+
+_LABEL = "comity"
+_COMPONENTS = ("@method", "@path", "@query", "content-digest")
+_PARAMETERS = {"created": int, "expires": int, "nonce": str, "keyid": str, "alg": str, "tag": str}
+_ALGORITHM = "ed25519"
+_LIMITS = {"signature-input": 1024, "signature": 256, "content-digest": 128}
+_METHOD = re.compile(r"[A-Z]{1,16}")
+_PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2}){0,2000}")
+# The key of nobody (the curve's base point): an unknown signer's signature is checked, too, so that whether a key is
+# known does not show in the time that the answer takes.
+_NOBODY = encode(b"\x58" + b"\x66" * 31)
+
+
+class Fault(StrEnum):
+    """Why a signature was refused: for logs and counters, never for the sender."""
+
+    MISSING = "missing"
+    MALFORMED = "malformed"
+    COVERAGE = "coverage"
+    ALGORITHM = "algorithm"
+    DEPLOYMENT = "deployment"
+    NONCE = "nonce"
+    STALE = "stale"
+    FUTURE = "future"
+    WINDOW = "window"
+    BODY = "body"
+    UNKNOWN_KEY = "unknown key"
+    FORGED = "forged"
+
+
+class SignatureError(ComityError):
+    """A request whose sender is not known for certain. `reason` stays on this side of the wire."""
+
+    def __init__(self, reason: Fault) -> None:
+        self.reason = reason
+        super().__init__(f"the signature is refused: {reason.value}", where="signature")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.reason,)
+
+
+class Signer(Protocol):
+    """What signs: a key that is known by its `id`, the thumbprint of its public half."""
+
+    @property
+    def id(self) -> str: ...
+
+    def sign(self, message: bytes) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Signed:
+    """What a signature says, after it was verified; `body` is the SHA-256 of the request's body, in hexadecimal.
+
+    `nonce` may be used once: it must be remembered until `expires`.
+    """
+
+    keyid: str
+    nonce: str
+    created: int
+    expires: int
+    body: str
+
+
+def sign(request: Request, key: Signer, deployment: str, now: float, nonce: bytes) -> Request:
+    """The request with its signature, good from `now` (seconds since 1970) for `WINDOW` seconds.
+
+    A Content-Digest that is there already is taken as it is, so that a part is not hashed twice. Raises
+    `SignatureError` for a request that has no place in a signature: a method or a path that HTTP does not know.
+    """
+    headers = {"content-digest": content_digest(request.body), **request.headers}
+    parameters = {
+        "created": int(now),
+        "expires": int(now) + WINDOW,
+        "nonce": encode(nonce),
+        "keyid": key.id,
+        "alg": _ALGORITHM,
+        "tag": deployment,
+    }
+    member: Any = ([(name, {}) for name in _COMPONENTS], parameters)
+    signature = key.sign(_base(request, headers["content-digest"], member))
+    headers["signature-input"] = http_sf.ser({_LABEL: member})
+    headers["signature"] = http_sf.ser({_LABEL: signature})
+    return Request(request.method, request.path, request.query, headers, request.body)
+
+
+def read(request: Request, deployment: str, now: float, key_of: Callable[[str], str | None]) -> Signed:
+    """Who signed the request, by the keys that `key_of` knows; whether its nonce is new is for the caller to find out.
+
+    Raises `SignatureError`.
+    """
+    member, signature = _fields(request)
+    parameters = _checked(member, deployment, now)
+    digest = sha256(request.body)
+    if request.headers["content-digest"] != as_content_digest(digest):
+        raise SignatureError(Fault.BODY)
+    base = _base(request, request.headers["content-digest"], member)
+    key = key_of(parameters["keyid"])
+    if not verify(key or _NOBODY, signature, base):
+        raise SignatureError(Fault.FORGED if key else Fault.UNKNOWN_KEY)
+    if key is None:
+        raise SignatureError(Fault.UNKNOWN_KEY)
+    return Signed(parameters["keyid"], parameters["nonce"], parameters["created"], parameters["expires"], digest)
+
+
+def verify(key: str, signature: bytes, message: bytes) -> bool:
+    """Whether `signature` is that of the Ed25519 public key `key` (a wire `Key`) under `message`."""
+    try:
+        Ed25519PublicKey.from_public_bytes(decode(key)).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Header fields as a server gets them, as a `Request` wants them: a repeated field is one list (RFC 9110, 5.3)."""
+    fields: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    return fields
+
+
+def _fields(request: Request) -> tuple[Any, bytes]:
+    """The one signature of a request: its member of Signature-Input as parsed, and its bytes."""
+    if any(name not in request.headers for name in _LIMITS):
+        raise SignatureError(Fault.MISSING)
+    if any(len(request.headers[name]) > limit for name, limit in _LIMITS.items()):
+        raise SignatureError(Fault.MALFORMED)
+    inputs, signatures = _dictionary(request.headers["signature-input"]), _dictionary(request.headers["signature"])
+    if len(inputs) != 1 or inputs.keys() != signatures.keys():
+        raise SignatureError(Fault.MALFORMED)
+    (member,), ((signature, extra),) = inputs.values(), signatures.values()
+    if not isinstance(member[0], list) or not isinstance(signature, bytes) or extra:
+        raise SignatureError(Fault.MALFORMED)
+    return member, signature
+
+
+def _dictionary(text: str) -> dict[str, Any]:
+    """A dictionary field, in the one way of writing it that RFC 8941 calls canonical."""
+    try:
+        parsed: Any = http_sf.parse(text.encode("ascii"), tltype="dictionary")
+        # Repeated keys, lax base64 and other spellings of the same value do not come back as they were.
+        if http_sf.ser(parsed) == text:
+            return dict(parsed)
+    except ValueError:
+        pass
+    raise SignatureError(Fault.MALFORMED)
+
+
+def _checked(member: Any, deployment: str, now: float) -> dict[str, Any]:
+    """The parameters of a signature, where they are all that the profile demands."""
+    components, parameters = member
+    if [(name, dict(options)) for name, options in components] != [(name, {}) for name in _COMPONENTS]:
+        raise SignatureError(Fault.COVERAGE)
+    if {name: type(value) for name, value in parameters.items()} != _PARAMETERS:
+        raise SignatureError(Fault.COVERAGE)
+    if parameters["alg"] != _ALGORITHM:
+        raise SignatureError(Fault.ALGORITHM)
+    if parameters["tag"] != deployment:
+        raise SignatureError(Fault.DEPLOYMENT)
+    if not _is_nonce(parameters["nonce"]):
+        raise SignatureError(Fault.NONCE)
+    created, expires = parameters["created"], parameters["expires"]
+    if not created <= expires <= created + WINDOW:
+        raise SignatureError(Fault.WINDOW)
+    if created > now + SKEW:
+        raise SignatureError(Fault.FUTURE)
+    if expires < now:
+        raise SignatureError(Fault.STALE)
+    return dict(parameters)
+
+
+def _is_nonce(text: str) -> bool:
+    try:
+        return NONCE_BYTES <= len(decode(text)) <= 4 * NONCE_BYTES
+    except ValueError:
+        return False
+
+
+def _base(request: Request, digest: str, member: Any) -> bytes:
+    """What is signed (RFC 9421, 2.5). Method and path hold no line breaks, so no line of it can be made up."""
+    if not _METHOD.fullmatch(request.method) or not _PATH.fullmatch(request.path):
+        raise SignatureError(Fault.MALFORMED)
+    try:
+        query = urlencode(request.query)
+        parameters = http_sf.ser({_LABEL: member}).removeprefix(f"{_LABEL}=")
+    except ValueError as error:
+        raise SignatureError(Fault.MALFORMED) from error
+    values = (request.method, request.path, f"?{query}", digest)
+    lines = [f'"{name}": {value}' for name, value in zip(_COMPONENTS, values, strict=True)]
+    return "\n".join([*lines, f'"@signature-params": {parameters}']).encode("utf-8")
