@@ -1,0 +1,125 @@
+"""From accepted contributions to the next model: a function of what the journal and the blobs say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from comity.coordination.effects import Commit
+from comity.core import states
+from comity.core.arrays import to_numpy
+from comity.core.contribution import Contribution, Exchange
+from comity.core.errors import Reason
+from comity.core.vectors import Vectors
+from comity.jobs.job import Job
+from comity.server.liverun import LiveRun, Model
+from comity.server.vectors import StoredVectors, VectorError, written
+from comity.store.blobs import Blobs
+from comity.transforms.chain import conclude
+from comity.wire import messages
+from comity.wire.messages import Blob, RoundFacts
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a contribution does not count."""
+
+    reason: Reason
+    detail: str
+
+
+def run_owner(run: str) -> str:
+    """The owner of the blobs that the server itself writes for a run."""
+    return f"run-{run}"
+
+
+def inspect(blobs: Blobs, party: str, given: messages.Contributed, job: Job) -> Refusal | None:
+    """Read what `party` has sent, to the last byte: None where it may count."""
+    try:
+        stored = StoredVectors.open(blobs, party, given.vectors)
+        fault = _misshapen(stored, job.exchange)
+        if fault is not None:
+            return fault
+        stored.check_digest()
+    except VectorError as error:
+        return Refusal(Reason.SHAPE, error.what)
+    verdict = job.admission.check(contribution_of(stored, given), job.exchange)[0]
+    return None if verdict is None else Refusal(*verdict)
+
+
+def _misshapen(stored: StoredVectors, exchange: Exchange) -> Refusal | None:
+    """Shapes are judged by the header, before anything large is read."""
+    if set(stored.spans) != set(exchange.contribution):
+        found = sorted(name[:64] for name in stored.spans)[:16]
+        return Refusal(Reason.SHAPE, f"vectors {found}; expected {sorted(exchange.contribution)}")
+    for name, span in stored.spans.items():
+        size = exchange.contribution[name].size
+        if span.shape != (size,):
+            return Refusal(Reason.SHAPE, f"{name} has shape {span.shape}; expected ({size},)")
+        if span.dtype.kind != "f":
+            return Refusal(Reason.DTYPE, f"{name} is {span.dtype}; expected floating point")
+    return None
+
+
+def contribution_of(stored: StoredVectors, given: messages.Contributed) -> Contribution:
+    """One party's contribution as the aggregator takes it: K = 1."""
+    vectors = Vectors(**{name: array[None, :] for name, array in stored.arrays().items()})
+    metrics = {name: np.asarray([row], dtype=np.float64) for name, row in given.metrics.items()}
+    return Contribution(vectors, np.asarray([[given.weight]], dtype=np.float32), metrics)
+
+
+def next_model(blobs: Blobs, run: LiveRun, commit: Commit) -> tuple[Model, Mapping[str, tuple[float, ...]]]:
+    """The model that `commit` makes, stored, and the cohort's summed metrics. The same commit gives the same bytes.
+
+    Raises `RunError` where the contributions add up to nothing.
+    """
+    job, owner = run.job, run_owner(run.row.id)
+    accumulator = job.chain.split()[1].start(job.exchange)
+    for counted in commit.contributions:
+        given = run.contributions[counted.lease]
+        stored = StoredVectors.open(blobs, counted.party, given.vectors)
+        accumulator.add(contribution_of(stored, given), counted.factor)
+    aggregate = conclude(job.chain, accumulator, len(run.row.parties))
+    stored = StoredVectors.open(blobs, owner, run.model.state)
+    state = job.program.update(_state(job, stored), aggregate)
+    metrics = {name: tuple(float(x) for x in row) for name, row in aggregate.metrics.items()}
+    return publish(blobs, owner, job, state), metrics
+
+
+def publish(blobs: Blobs, owner: str, job: Job, state: object) -> Model:
+    """Store a program's state, and what is broadcast of it: a blob a vector, so that one which stays is sent once."""
+    broadcast: dict[str, Blob] = {}
+    for name, vector in job.program.broadcast(state).items():
+        broadcast[name] = blobs.put(owner, written({name: np.asarray(to_numpy(vector))}))
+    return Model(blobs.put(owner, written(states.flatten(state))), broadcast)
+
+
+def round_facts(run: LiveRun, commit: Commit, at: float, metrics: Mapping[str, tuple[float, ...]]) -> RoundFacts:
+    """What the history says of a commit."""
+    counted = commit.contributions
+    return RoundFacts(
+        round=commit.round + 1,
+        time=at - run.row.created,
+        parties=tuple(one.party for one in counted),
+        weights=tuple(run.contributions[one.lease].weight for one in counted),
+        metrics=dict(metrics),
+        bytes_up=run.bytes_up,
+        bytes_down=run.bytes_down,
+        refused=tuple(run.refused),
+    )
+
+
+def first_model(blobs: Blobs, run: str, job: Job, submitter: str, start: Blob) -> Model:
+    """The model that a run begins with, from the state that its submitter has sent.
+
+    Raises `VectorError` and `CheckpointError` where that is not a state of the job's program.
+    """
+    stored = StoredVectors.open(blobs, submitter, start)
+    stored.check_digest()
+    return publish(blobs, run_owner(run), job, _state(job, stored))
+
+
+def _state(job: Job, stored: StoredVectors) -> object:
+    return states.restore(job.program.init(job.root_seed), stored.arrays())

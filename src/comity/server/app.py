@@ -1,0 +1,100 @@
+"""The application of one replica: the routes, its background, and how errors are told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from comity.core.errors import ComityError, ConfigError, ManifestError
+from comity.server.deployment import Deployment
+from comity.server.errors import Conflict, Forbidden, NotFound, TooMuch, Unauthenticated, Unfit
+from comity.server.routes import health, membership, runs, work
+from comity.store.errors import StorageFull, StoreError
+from comity.wire.bodies import BodyError
+from comity.wire.messages import Problem
+
+_log = logging.getLogger("comity.server")
+
+_STATUSES: Mapping[type[ComityError], int] = {
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    TooMuch: 413,
+    BodyError: 422,
+    Unfit: 422,
+    ManifestError: 422,
+    ConfigError: 422,
+    StorageFull: 507,
+    StoreError: 503,
+}
+
+_TITLES = {
+    401: "who are you?",
+    403: "not allowed",
+    404: "not found",
+    405: "not found",
+    409: "conflict",
+    413: "too much",
+    422: "malformed",
+    500: "error",
+    503: "not ready",
+    507: "full",
+}
+
+
+def build(deployment: Deployment) -> FastAPI:
+    """The application of one replica."""
+    federation, journal = deployment.federation, deployment.federation.journal
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def appended(run: str) -> None:
+            loop.call_soon_threadsafe(federation.refresh, run)
+
+        journal.listen(appended)
+        federation.start()
+        clock = loop.create_task(federation.keep_time())
+        try:
+            yield
+        finally:
+            clock.cancel()
+            await federation.close()
+
+    app = FastAPI(title="Comity", version="1", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.state.deployment = deployment
+    _handle_errors(app)
+    health.add(app, federation)
+    for routes in (membership, work, runs):
+        routes.add(app, deployment)
+    return app
+
+
+def _handle_errors(app: FastAPI) -> None:
+    @app.exception_handler(ComityError)
+    async def refused(request: Request, error: ComityError) -> JSONResponse:
+        status = next((code for kind, code in _STATUSES.items() if isinstance(error, kind)), 500)
+        if status >= 500:
+            _log.error("%s %s: %s", request.method, request.url.path, error)
+        return _problem(status, Problem(title=_TITLES[status], detail=error.what, where=error.where, mend=error.mend))
+
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> JSONResponse:
+        return _problem(error.status_code, Problem(title=_TITLES.get(error.status_code, "error"), detail=""))
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> JSONResponse:
+        _log.exception("%s %s", request.method, request.url.path, exc_info=error)
+        return _problem(500, Problem(title=_TITLES[500], detail="something went wrong here; it is in the server's log"))
+
+
+def _problem(status: int, problem: Problem) -> JSONResponse:
+    return JSONResponse(problem.model_dump(), status, media_type="application/problem+json")
