@@ -1,0 +1,267 @@
+"""Blobs: the parts of their owners, each known by its digest, in a folder or in a bucket."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, S3Store
+
+from comity.store.errors import Absent, Mismatch, StorageFull, StoreError
+from comity.wire.messages import PART_BYTES, Blob
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore, S3Config
+
+_OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL_BUCKET = re.compile(r"QuotaExceeded|InsufficientStorage|StorageFull")
+_DRAFTS = ".drafts"
+"""No owner can be called so."""
+_STALE = 3600.0
+"""Seconds after which a draft is what a killed process left."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part as it lies in the store."""
+
+    owner: str
+    digest: str
+    size: int
+
+
+class Blobs:
+    """Parts by (owner, digest). Nobody sees half a part, and no owner another's.
+
+    A part in a folder is on the disk, the power may go, when `put_part` returns; one in a bucket is when the bucket
+    says so. Digests are verified when bytes come in. Every method raises `StoreError`: `StorageFull` where there is
+    no room, `Absent` for a part that is not there, `Mismatch` for bytes and names that cannot be.
+    """
+
+    def __init__(self, store: ObjectStore, where: str, folder: Path | None = None) -> None:
+        self.where = where
+        self.folder = folder
+        self._store = store
+
+    @classmethod
+    def open(cls, url: str | Path) -> Blobs:
+        """`url` is the path of a folder, which is made, or `s3://bucket/prefix?endpoint=…&region=…`.
+
+        What a bucket needs beyond that, credentials among it, comes from the environment (`AWS_…`).
+        """
+        text = str(url)
+        if text.startswith("s3://"):
+            return cls(_bucket(text), text.partition("?")[0])
+        if "://" in text:
+            raise StoreError("blobs are kept in a folder or in s3://", where=text, mend="give a path or an s3:// URL")
+        folder = Path(text)
+        try:
+            (folder / _DRAFTS).mkdir(parents=True, exist_ok=True)
+            _sweep(folder / _DRAFTS)
+            return cls(LocalStore(folder), text, folder)
+        except (OSError, BaseError) as error:
+            raise StoreError(f"the folder cannot be used: {error}", where=text) from error
+
+    def put_part(self, owner: str, digest: str, data: bytes) -> None:
+        """Keep a part; one that is there already stays. Raises `Mismatch` where `data` has another digest."""
+        key = _key(owner, digest)
+        if len(data) > PART_BYTES:
+            raise Mismatch(f"{len(data)} bytes are more than the {PART_BYTES} of a part", where=f"part {digest[:12]}")
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise Mismatch("the bytes are not those of this digest", where=f"part {digest[:12]}", mend="send it again")
+        with self._translated(digest):
+            if self._has(key):
+                return
+            if self.folder is None:
+                obstore.put(self._store, key, data, use_multipart=False)
+            else:
+                _write(self.folder, key, data)
+
+    def missing(self, owner: str, digests: Sequence[str]) -> list[str]:
+        """Those of `digests` that the owner has no part of, each once, in their order."""
+        keys = {digest: _key(owner, digest) for digest in digests}
+        with self._translated("parts"):
+            if self.folder is not None or len(keys) < 2:
+                found = [self._has(key) for key in keys.values()]
+            else:
+                with ThreadPoolExecutor(16) as pool:
+                    found = list(pool.map(self._has, keys.values()))
+        return [digest for digest, there in zip(keys, found, strict=True) if not there]
+
+    def part(self, owner: str, digest: str) -> bytes:
+        """The whole part."""
+        key = _key(owner, digest)
+        with self._translated(digest):
+            return bytes(obstore.get(self._store, key).bytes())
+
+    def put(self, owner: str, chunks: Iterable[bytes]) -> Blob:
+        """Keep a whole blob that comes in chunks of any size; at most one part of it is in memory."""
+        whole, size, parts = hashlib.sha256(), 0, []
+        for data in _cut(chunks):
+            digest = hashlib.sha256(data).hexdigest()
+            self.put_part(owner, digest, data)
+            whole.update(data)
+            size += len(data)
+            parts.append(digest)
+        return Blob(digest=whole.hexdigest(), size=size, parts=tuple(parts))
+
+    def read(self, owner: str, blob: Blob, start: int, stop: int) -> bytes:
+        """Bytes `start` to `stop` of a blob of this store's own making (`put`): all its parts but the last are full."""
+        if not 0 <= start <= stop <= blob.size:
+            raise Mismatch(f"bytes {start} to {stop} of {blob.size}", where=f"blob {blob.digest[:12]}")
+        pieces = []
+        for number in range(start // PART_BYTES, -(-stop // PART_BYTES) if stop > start else 0):
+            if number >= len(blob.parts):
+                raise Mismatch("the blob has too few parts for its size", where=f"blob {blob.digest[:12]}")
+            offset = number * PART_BYTES
+            low, high = max(start - offset, 0), min(stop - offset, PART_BYTES)
+            pieces.append(self._range(owner, blob.parts[number], low, high))
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def drop(self, owner: str, digests: Sequence[str]) -> None:
+        """Forget parts; those that are not there are no fault."""
+        for digest in digests:
+            key = _key(owner, digest)
+            with self._translated(digest), contextlib.suppress(FileNotFoundError):
+                obstore.delete(self._store, key)
+
+    def each(self) -> Iterator[Part]:
+        """All parts of all owners, in no order."""
+        with self._translated("parts"):
+            for batch in obstore.list(self._store):
+                for found in batch:
+                    owner, _, digest = found["path"].partition("/")
+                    if _OWNER.fullmatch(owner) and _DIGEST.fullmatch(digest):
+                        yield Part(owner, digest, found["size"])
+
+    def _range(self, owner: str, digest: str, start: int, stop: int) -> bytes:
+        key = _key(owner, digest)
+        with self._translated(digest):
+            data = bytes(obstore.get_range(self._store, key, start=start, end=stop))
+        if len(data) != stop - start:
+            raise Mismatch("the part is shorter than its blob says", where=f"part {digest[:12]}")
+        return data
+
+    def _has(self, key: str) -> bool:
+        try:
+            obstore.head(self._store, key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        place = f"{self.where}, {what[:12]}"
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise Absent("there is no such part", where=place) from error
+        except (OSError, BaseError, ValueError) as error:
+            reason = str(error)
+            if getattr(error, "errno", None) in _FULL_DISK or _FULL_BUCKET.search(reason):
+                mend = "free some space, then try again"
+                raise StorageFull(f"the part cannot be kept: {reason}", where=place, mend=mend) from error
+            raise StoreError(f"the store failed: {reason}", where=place) from error
+
+
+def _key(owner: str, digest: str) -> str:
+    """Where a part lies. Nothing but a name and a digest ever becomes a path."""
+    if not _OWNER.fullmatch(owner):
+        raise Mismatch("this is no name of an owner", where="parts")
+    if not _DIGEST.fullmatch(digest):
+        raise Mismatch("this is no SHA-256 in hexadecimal", where=f"parts of {owner}")
+    return f"{owner}/{digest}"
+
+
+def _cut(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in full parts, the last one shorter."""
+    part = bytearray()
+    for chunk in chunks:
+        rest = memoryview(chunk)
+        while len(rest) > 0:
+            taken = rest[: PART_BYTES - len(part)]
+            part += taken
+            rest = rest[len(taken) :]
+            if len(part) == PART_BYTES:
+                yield bytes(part)
+                part.clear()
+    if part:
+        yield bytes(part)
+
+
+def _write(folder: Path, key: str, data: bytes) -> None:
+    """Write, sync, rename, sync: obstore's own folder store syncs nothing, so that a power cut would take parts away.
+
+    Every writer has a draft of its own: two with one part do not meet before the name is there.
+    """
+    target = folder / key
+    handle, draft = tempfile.mkstemp(dir=folder / _DRAFTS)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if not target.parent.exists():
+            target.parent.mkdir(exist_ok=True)
+            _sync(folder)
+        os.replace(draft, target)
+        _sync(target.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)
+        raise
+
+
+def _sync(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _sweep(drafts: Path) -> None:
+    for draft in drafts.iterdir():
+        with contextlib.suppress(OSError):
+            if draft.stat().st_mtime < time.time() - _STALE:
+                draft.unlink()
+
+
+def _bucket(url: str) -> S3Store:
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    unknown = options.keys() - {"endpoint", "region"}
+    if unknown or not parts.hostname:
+        fault = f"unknown options {sorted(unknown)}" if unknown else "no bucket is named"
+        raise StoreError(fault, where=url, mend="give s3://bucket/prefix?endpoint=…&region=…")
+    config: S3Config = {}
+    if "endpoint" in options:
+        config["endpoint"] = options["endpoint"]
+    if "region" in options:
+        config["region"] = options["region"]
+    plain = options.get("endpoint", "").startswith("http://")
+    try:
+        return S3Store(
+            parts.netloc,
+            prefix=unquote(parts.path.strip("/")) or None,
+            config=config,
+            client_options={"allow_http": plain},
+        )
+    except BaseError as error:
+        raise StoreError(f"the bucket cannot be used: {error}", where=url) from error

@@ -1,0 +1,148 @@
+"""Members and invitations, on a connection."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, case, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from comity.store.errors import StoreError
+from comity.store.tables import INVITATIONS, MEMBERS
+from comity.wire.messages import Invite, Member
+
+SEEN_EVERY = 15.0
+"""Seconds: when a member was seen is not written more often, so that a busy node costs no write for each request."""
+
+
+def thumbprint(key: str) -> str:
+    """The id of a public key: base64url of its SHA-256."""
+    digest = hashlib.sha256(base64.urlsafe_b64decode(key + "=")).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def listed(connection: Connection) -> list[Member]:
+    """By name."""
+    return sorted((_member(row) for row in connection.execute(select(MEMBERS)).mappings()), key=lambda m: m.name)
+
+
+def find(connection: Connection, name: str) -> Member | None:
+    return _one(connection, MEMBERS.c.name == name)
+
+
+def by_key(connection: Connection, key: str) -> Member | None:
+    return _one(connection, MEMBERS.c.thumbprint == key)
+
+
+def invite(connection: Connection, secret_digest: str, wish: Invite, expires: float) -> None:
+    """Remember an invitation by the digest of its secret."""
+    row = {"secret_digest": secret_digest, "name": wish.name, "role": wish.role, "tags": wish.tags, "expires": expires}
+    connection.execute(insert(INVITATIONS), row)
+
+
+def enrol(
+    connection: Connection,
+    secret_digest: str,
+    now: float,
+    *,
+    signing_key: str,
+    agreement_key: str,
+    name: str,
+    lifetime: float,
+) -> Member | None:
+    """Spend an invitation. The transaction must be undone where this gives None."""
+    table = INVITATIONS.c
+    invitation = (
+        connection.execute(
+            update(INVITATIONS)
+            .where(table.secret_digest == secret_digest, table.used.is_(None), table.expires > now, table.name == name)
+            .values(used=now)
+            .returning(table.role, table.tags)
+        )
+        .mappings()
+        .first()
+    )
+    if invitation is None:
+        return None
+    gone = or_(MEMBERS.c.revoked, MEMBERS.c.expires <= now)
+    connection.execute(delete(MEMBERS).where(MEMBERS.c.name == name, gone))
+    member = Member(
+        name=name,
+        role=invitation["role"],
+        signing_key=signing_key,
+        agreement_key=agreement_key,
+        enrolled=now,
+        expires=now + lifetime,
+        tags=tuple(invitation["tags"]),
+    )
+    return member if _added(connection, member) else None
+
+
+def add(connection: Connection, member: Member) -> None:
+    """Raises `StoreError` where the name or the key is taken."""
+    if not _added(connection, member):
+        raise StoreError("there is a member of this name, or with this key, already", where=f"member {member.name}")
+
+
+def revoke(connection: Connection, name: str, now: float) -> bool:
+    """From now on; the member's entry says since when, as the end of its time."""
+    return _changed(
+        connection, name, revoked=True, expires=case((MEMBERS.c.expires < now, MEMBERS.c.expires), else_=now)
+    )
+
+
+def change(connection: Connection, name: str, tags: tuple[str, ...]) -> bool:
+    return _changed(connection, name, tags=tags)
+
+
+def offer(connection: Connection, name: str, datasets: tuple[str, ...]) -> bool:
+    """True where that is something new: nothing is written otherwise."""
+    query = update(MEMBERS).where(MEMBERS.c.name == name, MEMBERS.c.datasets != datasets)
+    return connection.execute(query.values(datasets=datasets)).rowcount > 0
+
+
+def saw(connection: Connection, name: str, at: float) -> None:
+    lately = or_(MEMBERS.c.seen.is_(None), MEMBERS.c.seen < at - SEEN_EVERY)
+    connection.execute(update(MEMBERS).where(MEMBERS.c.name == name, lately).values(seen=at))
+
+
+def rekey(connection: Connection, name: str, *, signing_key: str, agreement_key: str, expires: float) -> bool:
+    """False where there is no such member, it is revoked, or the key is another's."""
+    values = {
+        "signing_key": signing_key,
+        "agreement_key": agreement_key,
+        "thumbprint": thumbprint(signing_key),
+        "expires": expires,
+    }
+    query = update(MEMBERS).where(MEMBERS.c.name == name, MEMBERS.c.revoked.is_(False)).values(values)
+    try:
+        with connection.begin_nested():
+            return connection.execute(query).rowcount > 0
+    except IntegrityError:
+        return False
+
+
+def _one(connection: Connection, condition: Any) -> Member | None:
+    row = connection.execute(select(MEMBERS).where(condition)).mappings().first()
+    return None if row is None else _member(row)
+
+
+def _member(row: RowMapping) -> Member:
+    facts = {column: value for column, value in row.items() if column != "thumbprint"}
+    return Member(**{**facts, "tags": tuple(row["tags"]), "datasets": tuple(row["datasets"])})
+
+
+def _added(connection: Connection, member: Member) -> bool:
+    row = {**member.model_dump(), "thumbprint": thumbprint(member.signing_key)}
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(MEMBERS), row)
+    except IntegrityError:
+        return False
+    return True
+
+
+def _changed(connection: Connection, name: str, **values: Any) -> bool:
+    return connection.execute(update(MEMBERS).where(MEMBERS.c.name == name).values(values)).rowcount > 0
