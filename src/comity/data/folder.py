@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def from_folder(
     files = sorted(file for file in root.glob("*") if file.suffix in _SUFFIXES) if root.is_dir() else []
     if not files:
         raise DataError("no .csv or .parquet file", where=str(root), mend="put one file for each party there")
-    first = _read(files[0])
+    first = read_table(files[0])
     check_columns(first, [target, *(features or [])], str(files[0]))
     if encoder is not None:
         columns: Sequence[str] = encoder.columns
@@ -97,7 +97,10 @@ class PartyFiles:
 
     def examples(self, file: Path) -> Examples:
         """All rows of a file. Raises `DataError` naming the file, the row and the column that are unfit."""
-        frame = _read(file)
+        return self.encoded(read_table(file), file)
+
+    def encoded(self, frame: pd.DataFrame, file: Path) -> Examples:
+        """All rows of a table that was read from `file`, which messages name."""
         check_columns(frame, [self.target, *self.columns], str(file))
         unknown = set(frame.columns) - self.schema if self.schema is not None else set()
         if unknown:
@@ -148,13 +151,15 @@ class PartyFiles:
         return column.to_numpy(dtype=np.float32 if column.dtype.kind == "f" else np.int64)
 
 
-def _read(file: Path) -> pd.DataFrame:
+def read_table(file: Path, content: IO[bytes] | None = None) -> pd.DataFrame:
+    """The table in a file, by its suffix; `content` is what the file holds, where that is not on the disk as it is."""
     try:
         import pandas as pd
     except ImportError as error:
         raise MissingDependency.of("pandas", "frames", "reading tables") from error
     try:
-        return pd.read_csv(file) if file.suffix == ".csv" else pd.read_parquet(file)
+        source = file if content is None else content
+        return pd.read_csv(source) if file.suffix == ".csv" else pd.read_parquet(source)
     except ImportError as error:
         raise MissingDependency.of("pyarrow", "datasets", "reading Parquet files") from error
     except (OSError, ValueError) as error:

@@ -1,0 +1,202 @@
+"""What `datasets.toml` says of each data set, and what is known of its file."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from comity.core.checks import fraction
+from comity.core.errors import ConfigError, DataError
+
+Format: TypeAlias = Literal["csv", "parquet", "npz"]
+
+_FORMATS: Mapping[str, Format] = {".csv": "csv", ".parquet": "parquet", ".npz": "npz"}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SEALED = ".sealed"
+_HEAD = "# The data sets of this node. `comity node data` writes this file; it may be edited as well.\n"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a look at a file has found: rows (without a header), columns, the file's SHA-256, size and mtime in ns.
+
+    The columns of an npz file are `x` and `y`, and its held-out rows are counted in.
+    """
+
+    path: str
+    rows: int
+    columns: tuple[str, ...]
+    digest: str
+    size: int
+    mtime: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One data set: a table (`.csv`, `.parquet`) or arrays (`.npz`: x_train, y_train and, perhaps, x_heldout,
+    y_heldout), plain or sealed (with `.sealed` after the name).
+
+    Of a table, `target` is the column to predict and `features` those to learn from, in this order (all others in the
+    order of the file where None); `labels` are the values of a text target in the order of their numbers; `encoder` is
+    a file with the JSON of a `comity.data.Encoder` that the parties have agreed on. `heldout` is the share of the rows
+    that are not trained on, drawn by `seed` and the name of the file. `key` names the key of a sealed file: `file:`,
+    `env:` or `command:`.
+    """
+
+    name: str
+    path: Path
+    target: str = ""
+    features: tuple[str, ...] | None = None
+    labels: tuple[str, ...] = ()
+    encoder: Path | None = None
+    heldout: float = 0.2
+    seed: int = 7
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            mend = "use letters, digits, '.', '_' and '-', at most 64"
+            raise ConfigError(f"{self.name!r} is no name of a data set", where="Entry.name", mend=mend)
+        fraction(self, "heldout")
+        where = f"data set {self.name}"
+        if Path(self.plain_name).suffix not in _FORMATS:
+            mend = f"give a file that ends in {', '.join(_FORMATS)}, and {_SEALED} after it where it is sealed"
+            raise ConfigError(f"{self.path.name!r} is of no known format", where=where, mend=mend)
+        if self.sealed != (self.key is not None):
+            what = "a sealed file without a key" if self.sealed else "a key for a file that is not sealed"
+            raise ConfigError(what, where=where, mend="comity node data seal does both")
+        if self.format == "npz" and (self.target or self.features or self.labels or self.encoder):
+            mend = "leave out target, features, labels and encoder: x_train and y_train say it all"
+            raise ConfigError("an npz file has no columns", where=where, mend=mend)
+        if self.format != "npz" and not self.target:
+            raise ConfigError("the target is missing", where=where, mend="name the column that is to be predicted")
+        if self.features is not None and (not self.features or self.target in self.features):
+            mend = "name the columns to learn from, the target not among them"
+            raise ConfigError(f"features are {', '.join(self.features) or 'none'}", where=where, mend=mend)
+
+    @property
+    def sealed(self) -> bool:
+        return self.path.name.endswith(_SEALED)
+
+    @property
+    def plain_name(self) -> str:
+        """The name of the file when it is not sealed."""
+        return self.path.name.removesuffix(_SEALED)
+
+    @property
+    def format(self) -> Format:
+        return _FORMATS[Path(self.plain_name).suffix]
+
+    def columns(self, facts: Facts) -> tuple[str, ...]:
+        """The columns that are read, the target last."""
+        if self.features is None:
+            return facts.columns if self.format == "npz" else (*self._others(facts), self.target)
+        return (*self.features, self.target)
+
+    def check(self, facts: Facts) -> None:
+        """Raise `DataError` unless the file has the columns that are named, each once."""
+        if self.format == "npz":
+            return
+        for name in (self.target, *(self.features or ())):
+            if name not in facts.columns:
+                close = get_close_matches(name, facts.columns, n=1)
+                hint = f"did you mean {close[0]!r}? " if close else ""
+                mend = f"{hint}the file has: {', '.join(facts.columns)}"
+                raise DataError(f"no column {name!r}", where=str(self.path), mend=mend)
+            if facts.columns.count(name) > 1:
+                raise DataError(f"two columns {name!r}", where=str(self.path), mend="give each column its own name")
+
+    def _others(self, facts: Facts) -> tuple[str, ...]:
+        return tuple(name for name in facts.columns if name != self.target)
+
+
+def read_entries(file: Path) -> tuple[Entry, ...]:
+    """The data sets of a file, none where there is no file. Relative paths are from the file's folder."""
+    try:
+        document = tomllib.loads(file.read_bytes().decode())
+    except FileNotFoundError:
+        return ()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"this is no TOML: {error}", where=str(file), mend="correct that line") from None
+    tables = document.get("dataset", [])
+    if set(document) - {"dataset"} or not isinstance(tables, list):
+        raise ConfigError("there is more than tables of data sets", where=str(file), mend="write [[dataset]] tables")
+    entries = tuple(_read(table, f"{file}, dataset[{i}]", file.parent) for i, table in enumerate(tables, start=1))
+    names = [entry.name for entry in entries]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"two data sets named {name!r}", where=str(file), mend="rename or remove one of them")
+    return entries
+
+
+def written(entries: Iterable[Entry]) -> str:
+    """The text of a file with these data sets; what is at its default is left out."""
+    return _HEAD + "".join(_table(entry) for entry in entries)
+
+
+def _table(entry: Entry) -> str:
+    lines = ["", "[[dataset]]"]
+    for field in fields(Entry):
+        value = getattr(entry, field.name)
+        if value != field.default:
+            lines.append(f"{field.name} = {_toml(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: str | Path | float | tuple[str, ...]) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, int | float):
+        return repr(value)
+    # JSON's escapes are TOML's; TOML wants one character more escaped.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _read(table: Any, where: str, folder: Path) -> Entry:
+    if not isinstance(table, dict):
+        raise ConfigError("this is no table", where=where, mend="write [[dataset]], with two brackets")
+    for key in table:
+        if key not in _TYPES:
+            close = get_close_matches(key, _TYPES, n=1)
+            mend = f"did you mean {close[0]!r}?" if close else f"keys here: {', '.join(_TYPES)}"
+            raise ConfigError(f"unknown key {key!r}", where=f"{where}, key {key}", mend=mend)
+    for key in ("name", "path"):
+        if key not in table:
+            raise ConfigError(f"{key} is missing", where=where, mend=f'add {key} = "…"')
+    values = {key: _value(key, value, f"{where}, key {key}") for key, value in table.items()}
+    for key in ("path", "encoder"):
+        if key in values:
+            values[key] = folder / Path(values[key]).expanduser()
+    try:
+        return Entry(**values)
+    except ConfigError as error:
+        raise ConfigError(error.what, where=f"{where}: {error.where}", mend=error.mend) from None
+
+
+def _value(key: str, value: Any, where: str) -> Any:
+    kind, words = _TYPES[key]
+    if kind is tuple:
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+    elif isinstance(value, kind) and not isinstance(value, bool):
+        return value
+    raise ConfigError(f"{value!r} is not {words}", where=where, mend=f"give {words}")
+
+
+_TYPES: Mapping[str, tuple[Any, str]] = {
+    "name": (str, "a text"),
+    "path": (str, "a path in quotes"),
+    "target": (str, "the name of a column"),
+    "features": (tuple, "a list of names of columns"),
+    "labels": (tuple, "a list of texts"),
+    "encoder": (str, "a path in quotes"),
+    "heldout": (int | float, "a share from 0 to below 1"),
+    "seed": (int, "a whole number"),
+    "key": (str, "file:/path, env:NAME or command:words"),
+}
