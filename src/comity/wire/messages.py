@@ -37,12 +37,6 @@ class Blob(Message):
     parts: Annotated[tuple[Digest, ...], Field(max_length=1 << 16)]
 
 
-class Parts(Message):
-    """Parts of blobs by their digests: which a sender has, or which of them the server lacks."""
-
-    parts: Annotated[tuple[Digest, ...], Field(max_length=1 << 16)]
-
-
 class About(Message):
     """What anybody may know of a server."""
 

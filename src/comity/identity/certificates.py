@@ -1,0 +1,167 @@
+"""A deployment's own certificate authority: it signs the server's certificate, and joiners know it by fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from comity.core.files import replace_file
+from comity.identity.errors import IdentityError
+
+AUTHORITY_DAYS = 3650
+SERVER_DAYS = 397
+# Clocks of those who check may be behind a little.
+_BACKDATED = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A certificate and its key (ECDSA on P-256, which every TLS library takes)."""
+
+    certificate: x509.Certificate
+    secret: ec.EllipticCurvePrivateKey = field(repr=False)
+
+    @classmethod
+    def new(cls, name: str, now: float) -> Authority:
+        """An authority that signs itself, good for ten years from `now` (seconds since 1970)."""
+        secret = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
+        builder = (
+            _builder(subject, subject, secret, now, AUTHORITY_DAYS)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(certificates=True), critical=True)
+        )
+        return cls(builder.sign(secret, hashes.SHA256()), secret)
+
+    @classmethod
+    def load(cls, path: Path) -> Authority:
+        """Raises `IdentityError` where there is no authority at `path`."""
+        try:
+            pem = path.read_bytes()
+            certificate, secret = x509.load_pem_x509_certificate(pem), load_pem_private_key(pem, password=None)
+        except OSError as error:
+            raise IdentityError(
+                f"the certificate authority cannot be read: {error.strerror or error}",
+                where=str(path),
+                mend="restore it from a backup; without it every node has to join again",
+            ) from error
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise IdentityError("this is not a certificate and its key in PEM", where=str(path)) from error
+        if not isinstance(secret, ec.EllipticCurvePrivateKey) or secret.public_key() != certificate.public_key():
+            raise IdentityError("the key is not that of the certificate", where=str(path))
+        return cls(certificate, secret)
+
+    def save(self, path: Path) -> None:
+        """Write certificate and key as one PEM file that its owner alone can read."""
+        replace_file(path, self.pem.encode("ascii") + _key_pem(self.secret), mode=0o600)
+
+    def issue(self, hosts: Sequence[str], now: float) -> tuple[bytes, bytes]:
+        """A server's certificate for these names and addresses, and its new key, both as PEM.
+
+        It is good for 13 months, and never longer than the authority. Raises `IdentityError` without a host, or for one
+        that cannot stand in a certificate.
+        """
+        names = [_subject_name(host) for host in hosts]
+        if not names:
+            raise IdentityError("a server's certificate needs a host", where="hosts", mend="name the server's host")
+        secret = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
+        key_id = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        last = self.certificate.not_valid_after_utc
+        builder = (
+            _builder(subject, self.certificate.subject, secret, now, SERVER_DAYS, last)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id), critical=False)
+        )
+        certificate = builder.sign(self.secret, hashes.SHA256())
+        return certificate.public_bytes(Encoding.PEM), _key_pem(secret)
+
+    @cached_property
+    def pem(self) -> str:
+        """The certificate, without the key."""
+        return self.certificate.public_bytes(Encoding.PEM).decode("ascii")
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate (DER), in hexadecimal."""
+        return hashlib.sha256(self.certificate.public_bytes(Encoding.DER)).hexdigest()
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    secret: ec.EllipticCurvePrivateKey,
+    now: float,
+    days: int,
+    last: datetime = datetime.max.replace(tzinfo=UTC),
+) -> x509.CertificateBuilder:
+    begins = datetime.fromtimestamp(int(now), UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(secret.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begins - _BACKDATED)
+        .not_valid_after(min(begins + timedelta(days=days), last))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(secret.public_key()), critical=False)
+    )
+
+
+def _usage(*, certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not certificates,
+        key_cert_sign=certificates,
+        crl_sign=certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _subject_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    try:
+        if (
+            not host
+            or host.startswith(".")
+            or any(not character.isprintable() or character in " /:" for character in host)
+        ):
+            raise ValueError
+        return x509.DNSName(host.encode("idna").decode("ascii"))
+    except ValueError:
+        raise IdentityError(
+            f"{host!r} is neither a host name nor an address",
+            where="hosts",
+            mend="give names such as server.example.org",
+        ) from None
+
+
+def _key_pem(secret: ec.EllipticCurvePrivateKey) -> bytes:
+    return secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
