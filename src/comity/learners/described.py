@@ -39,8 +39,9 @@ class Described:
         if not isinstance(decoded, Layout):
             raise ManifestError("this is no layout", where="layout")
         _check(decoded)
-        given = model.get("metrics", []) if isinstance(model, dict) else []
-        return cls(decoded, tuple(_readable(given if isinstance(given, list) else [])))
+        fields = model.get("fields", model) if isinstance(model, dict) else {}
+        metrics = fields.get("metrics", []) if isinstance(fields, dict) else []
+        return cls(decoded, tuple(_readable(metrics if isinstance(metrics, list) else [])))
 
     def init(self, seed: Seed) -> NDArray[np.float32]:
         """Zeros, which give a program's state its shape; the weights that a run starts with come with the job."""

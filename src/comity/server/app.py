@@ -67,7 +67,7 @@ def build(deployment: Deployment) -> FastAPI:
             yield
         finally:
             clock.cancel()
-            await federation.close()
+            await federation.settled()
 
     app = FastAPI(title="Comity", version="1", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.deployment = deployment

@@ -357,9 +357,10 @@ class Federation:
             if self._given_up(party) <= at:
                 yield from _lost(live, party, f"not heard of for {self.absence:g} seconds")
 
-    async def close(self) -> None:
-        """Let aggregations under way end."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def settled(self) -> None:
+        """Wait until no aggregation is under way."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
 
 
 def _lost(live: LiveRun, party: str, detail: str) -> Iterator[Draft]:

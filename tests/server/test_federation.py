@@ -1,0 +1,69 @@
+"""The federation as a service: the same model as the simulation, and nothing lost between one process and the next."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import comity as ct
+from comity.programs.base import AnyProgram
+from support.parties import Clock, HandDriven, enrol, opened, parties, play, submit, weights
+from support.quadratic import Points, Quadratic
+
+DATA = Points.random(6)
+PLAN = ct.LocalSGD(lr=0.1, epochs=2, batch_size=2)
+PROGRAMS = [
+    ct.FedAvg(Quadratic(), PLAN),
+    ct.FedAvg(Quadratic(), PLAN, ct.optim.Adam(lr=0.1)),
+    ct.Scaffold(Quadratic(), PLAN),
+    ct.FedNova(Quadratic(), PLAN),
+    ct.FedDyn(Quadratic(), PLAN, alpha=0.1),
+]
+
+
+def job_of(program: AnyProgram = PROGRAMS[0], **fields: Any) -> ct.Job:
+    return ct.Job(program, ct.Rounds(count=3, cohort=4), **fields)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: type(program).__name__)
+def test_a_run_gives_the_model_of_the_simulation_bit_for_bit(program: AnyProgram, tmp_path: Path) -> None:
+    job = job_of(program)
+    expected = ct.run(job, ct.Simulation(DATA)).model.vector
+
+    async def run() -> Any:
+        federation = opened(tmp_path, Clock())
+        enrol(federation, list(DATA.ids))
+        facts = submit(federation, job)
+        await play(federation, facts.id, parties(federation, job, DATA))
+        live = federation.run(facts.id)
+        assert live.state == "completed"
+        assert [rounds.round for rounds in live.rounds] == [1, 2, 3]
+        return weights(federation, facts.id, job)
+
+    np.testing.assert_array_equal(asyncio.run(run()), expected)
+
+
+def test_a_replica_that_starts_anew_at_any_record_goes_on_to_the_same_model(tmp_path: Path) -> None:
+    """Drop the process after every single step, and read everything back from the journal."""
+    job = job_of(PROGRAMS[2])
+    expected = ct.run(job, ct.Simulation(DATA)).model.vector
+
+    async def run() -> Any:
+        clock = Clock()
+        federation = opened(tmp_path, clock)
+        enrol(federation, list(DATA.ids))
+        facts = submit(federation, job)
+        driven: dict[str, HandDriven] = parties(federation, job, DATA)
+        while federation.run(facts.id).state == "running":
+            for party in driven.values():
+                federation.journal.close()
+                party.federation = federation = opened(tmp_path, clock)
+                await party.contribute()
+                if clock.at % 2:
+                    await federation.settled()
+                clock.at += 1
+        return weights(federation, facts.id, job)
+
+    np.testing.assert_array_equal(asyncio.run(run()), expected)
