@@ -112,6 +112,14 @@ class Entry:
             if facts.columns.count(name) > 1:
                 raise DataError(f"two columns {name!r}", where=str(self.path), mend="give each column its own name")
 
+    def packed(self, key: bytes | None = None) -> dict[str, Any]:
+        """The entry as plain JSON for the process of a task, which `loading.load_packed` reads; with the key, if any.
+
+        It goes through a pipe and nowhere else.
+        """
+        node = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**node, "path": str(self.path), "encoder": self.encoder and str(self.encoder), "key": key and key.hex()}
+
     def _others(self, facts: Facts) -> tuple[str, ...]:
         return tuple(name for name in facts.columns if name != self.target)
 

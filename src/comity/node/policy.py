@@ -78,7 +78,12 @@ class Proposal:
     @property
     def grant(self) -> str:
         """What an owner who approves of this job here adds to what is approved: the job, on this data set."""
-        return f"{self.job} on {self.dataset}"
+        return grant(self.job, self.dataset)
+
+
+def grant(job: str, dataset: str) -> str:
+    """The approval of a job on one data set, as a text for `judge`."""
+    return f"{job} on {dataset}"
 
 
 @dataclass(frozen=True)
