@@ -1,0 +1,77 @@
+"""The server's settings: flags before the environment, the environment before `server.toml`, that before defaults."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from comity.core.errors import ConfigError
+
+_PREFIX = "COMITY_SERVER_"
+
+
+class ServerConfig(BaseModel):
+    """What a server is told. Paths are relative to its folder; `address` is where parties find it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    address: Annotated[str, Field(pattern=r"^https://[^/\s]+$")]
+    host: str = "0.0.0.0"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8443
+    journal: str = "sqlite:///journal.db"
+    blobs: str = "blobs"
+    certificate: str = "server.pem"
+    key: str = "server.key"
+    tls: bool = True
+    """False where a proxy on the same machine ends TLS; the server then listens on loopback alone."""
+    absence: Annotated[float, Field(gt=0)] = 120.0
+    lifetime_days: Annotated[float, Field(gt=0)] = 400.0
+    rate: Annotated[float, Field(gt=0)] = 500.0
+    connections: Annotated[int, Field(ge=1)] = 10_000
+    log: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def read(folder: Path, flags: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> ServerConfig:
+    """The settings for the server in `folder`. Raises `ConfigError` that names the field and where it was set."""
+    file = folder / "server.toml"
+    try:
+        settings: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            "there is no server in this folder", where=str(folder), mend="comity server init DIR"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"this is no TOML: {error}", where=str(file), mend="mend the line it names") from None
+    sources = dict.fromkeys(settings, str(file))
+    for variable, value in (os.environ if environment is None else environment).items():
+        if variable.startswith(_PREFIX):
+            name = variable.removeprefix(_PREFIX).lower()
+            settings[name], sources[name] = value, variable
+    for name, value in flags.items():
+        if value is not None:
+            settings[name], sources[name] = value, f"--{name.replace('_', '-')}"
+    return _checked(settings, sources)
+
+
+def _checked(settings: Mapping[str, Any], sources: Mapping[str, str]) -> ServerConfig:
+    known = list(ServerConfig.model_fields)
+    for name in settings:
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            mend = f"did you mean {close[0]!r}?" if close else f"settings are: {', '.join(known)}"
+            raise ConfigError(f"there is no setting {name!r}", where=sources[name], mend=mend)
+    try:
+        return ServerConfig.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise ConfigError(
+            f"{name}: {first['msg']}", where=sources.get(name, "server.toml"), mend="see the operator's guide"
+        ) from error

@@ -1,0 +1,111 @@
+"""The folder of a server: made once by `init`, and everything that `start` needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from comity.core.errors import ConfigError
+from comity.core.files import replace_file
+from comity.identity.certificates import Authority
+from comity.identity.folder import IdentityFolder, Membership
+from comity.identity.keys import AgreementKey, SigningKey
+from comity.server.config import ServerConfig
+from comity.server.deployment import Deployment
+from comity.server.federation import Federation
+from comity.server.gate import Gate
+from comity.server.rates import Rates
+from comity.store.blobs import Blobs
+from comity.store.journal import Journal
+from comity.wire.messages import Member
+
+OPERATOR = "operator"
+_LIFETIME = 400 * 86400.0
+
+_STARTER = """\
+# The settings of this server. Flags of `comity server start` come before environment variables (COMITY_SERVER_PORT=…),
+# those before this file.
+
+name = "{name}"                  # the deployment; every signature is bound to it
+address = "{address}"            # where parties reach this server; it is told in invitations
+host = "{host}"                  # the address to listen on
+port = {port}
+
+# journal = "sqlite:///journal.db"                    # or postgresql+psycopg://user@host/database, for several replicas
+# blobs = "blobs"                                     # a folder, or s3://bucket/prefix?endpoint=…
+# tls = true                                          # false behind a proxy on this machine that ends TLS
+# absence = 120.0                                     # seconds of silence after which a party loses its leases
+# log = "info"
+"""
+
+
+@dataclass(frozen=True)
+class ServerHome:
+    """`server.toml`, the certificate authority and the server's certificate, the registrar's key, journal and blobs."""
+
+    path: Path
+
+    def init(
+        self, *, name: str, address: str, host: str, port: int, hosts: Sequence[str], now: Callable[[], float]
+    ) -> None:
+        """Make a new server. Raises `ConfigError` where there is one already; what is there is never overwritten."""
+        if (self.path / "server.toml").exists():
+            raise ConfigError("there is a server in this folder already", where=str(self.path), mend="choose another")
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        authority, registrar = Authority.new(f"Comity {name}", now()), SigningKey.new()
+        authority.save(self.path / "authority.pem")
+        registrar.save(self.path / "registrar.pem")
+        self.certify(hosts, now)
+        with closing(Journal.open(f"sqlite:///{self.path / 'journal.db'}")) as journal:
+            self._add_operator(journal, name, address, authority.pem, registrar, now())
+        text = _STARTER.format(name=name, address=address, host=host, port=port)
+        replace_file(self.path / "server.toml", text.encode())
+
+    def certify(self, hosts: Sequence[str], now: Callable[[], float]) -> None:
+        """Issue the server's certificate for these hosts, or issue it anew."""
+        certificate, key = Authority.load(self.path / "authority.pem").issue(hosts, now())
+        replace_file(self.path / "server.key", key, mode=0o600)
+        replace_file(self.path / "server.pem", certificate)
+
+    def _add_operator(
+        self, journal: Journal, name: str, address: str, authority: str, registrar: SigningKey, now: float
+    ) -> None:
+        signing, agreement = SigningKey.new(), AgreementKey.new()
+        journal.add_member(
+            Member(
+                name=OPERATOR,
+                role="admin",
+                signing_key=signing.public,
+                agreement_key=agreement.public,
+                enrolled=now,
+                expires=now + _LIFETIME,
+            )
+        )
+        membership = Membership(
+            name=OPERATOR, role="admin", address=address, deployment=name, registrar=registrar.public
+        )
+        IdentityFolder(self.path / OPERATOR).write(membership, authority, signing, agreement)
+
+    def open(self, config: ServerConfig, now: Callable[[], float], token: Callable[[int], bytes]) -> Deployment:
+        """The deployment of this folder, ready to be served. Raises `StoreError`, `IdentityError`."""
+        journal = Journal.open(self._journal_url(config.journal))
+        blobs = Blobs.open(config.blobs if "://" in config.blobs else self.path / config.blobs)
+        authority = Authority.load(self.path / "authority.pem")
+        federation = Federation(journal, blobs, now, token, config.absence)
+        return Deployment(
+            federation=federation,
+            gate=Gate(journal, config.name, now, Rates(now, config.rate, 4 * config.rate)),
+            name=config.name,
+            address=config.address,
+            authority=authority.pem,
+            fingerprint=authority.fingerprint,
+            registrar=SigningKey.load(self.path / "registrar.pem"),
+            lifetime=config.lifetime_days * 86400,
+        )
+
+    def _journal_url(self, url: str) -> str:
+        """A relative path of SQLite is in this folder."""
+        prefix, _, path = url.partition(":///")
+        return f"{prefix}:///{self.path / path}" if prefix == "sqlite" else url

@@ -1,0 +1,47 @@
+"""The process of a server: one replica on uvicorn, over TLS."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+import time
+from pathlib import Path
+
+import uvicorn
+
+from comity.server.app import build
+from comity.server.config import ServerConfig
+from comity.server.home import ServerHome
+from comity.server.logs import setup_logs
+
+_LOOPBACK = "127.0.0.1"
+_KEEP_ALIVE = 75
+_GRACE = 10
+
+
+def serve(folder: Path, config: ServerConfig) -> None:
+    """Serve until told to stop; requests under way are then seen through."""
+    setup_logs(config.log)
+    deployment = ServerHome(folder).open(config, time.time, secrets.token_bytes)
+    host = config.host if config.tls else _LOOPBACK
+    logging.getLogger("comity.server").info(
+        "serving", extra={"deployment": config.name, "host": host, "port": config.port, "tls": config.tls}
+    )
+    uvicorn.run(
+        build(deployment),
+        host=host,
+        port=config.port,
+        ssl_certfile=folder / config.certificate if config.tls else None,
+        ssl_keyfile=folder / config.key if config.tls else None,
+        http="httptools",
+        loop="uvloop" if sys.platform != "win32" else "asyncio",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=config.connections,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=_GRACE,
+    )
