@@ -7,11 +7,13 @@ import errno
 import hashlib
 import os
 import re
+import secrets
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -31,7 +33,9 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_BUCKET = re.compile(r"QuotaExceeded|InsufficientStorage|StorageFull")
 _DRAFTS = ".drafts"
+_HOLDS = ".holds"
 """No owner can be called so."""
+_LONGEST_HOLD = timedelta(days=1)
 _STALE = 3600.0
 """Seconds after which a draft is what a killed process left."""
 
@@ -57,6 +61,7 @@ class Blobs:
         self.where = where
         self.folder = folder
         self._store = store
+        self._dropped: set[str] = set()
 
     @classmethod
     def open(cls, url: str | Path) -> Blobs:
@@ -84,13 +89,7 @@ class Blobs:
             raise Mismatch(f"{len(data)} bytes are more than the {PART_BYTES} of a part", where=f"part {digest[:12]}")
         if hashlib.sha256(data).hexdigest() != digest:
             raise Mismatch("the bytes are not those of this digest", where=f"part {digest[:12]}", mend="send it again")
-        with self._translated(digest):
-            if self._has(key):
-                return
-            if self.folder is None:
-                obstore.put(self._store, key, data, use_multipart=False)
-            else:
-                _write(self.folder, key, data)
+        self._keep(key, data)
 
     def missing(self, owner: str, digests: Sequence[str]) -> list[str]:
         """Those of `digests` that the owner has no part of, each once, in their order."""
@@ -114,7 +113,7 @@ class Blobs:
         whole, size, parts = hashlib.sha256(), 0, []
         for data in _cut(chunks):
             digest = hashlib.sha256(data).hexdigest()
-            self.put_part(owner, digest, data)
+            self._keep(_key(owner, digest), data)
             whole.update(data)
             size += len(data)
             parts.append(digest)
@@ -134,10 +133,25 @@ class Blobs:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def drop(self, owner: str, digests: Sequence[str]) -> None:
-        """Forget parts; those that are not there are no fault."""
-        for digest in digests:
-            key = _key(owner, digest)
-            with self._translated(digest), contextlib.suppress(FileNotFoundError):
+        """Forget parts; those that are not there are no fault. While a backup is made they stay until a later call."""
+        self._dropped |= {_key(owner, digest) for digest in digests}
+        with self._translated("parts"):
+            if not self._is_held():
+                for key in sorted(self._dropped):
+                    with contextlib.suppress(FileNotFoundError):
+                        obstore.delete(self._store, key)
+                    self._dropped.discard(key)
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Within, no part is dropped, by any process: all that a journal speaks of can be copied. For a day at most."""
+        key = f"{_HOLDS}/{secrets.token_hex(8)}"
+        with self._translated("hold"):
+            obstore.put(self._store, key, b"hold")
+        try:
+            yield
+        finally:
+            with self._translated("hold"):
                 obstore.delete(self._store, key)
 
     def each(self) -> Iterator[Part]:
@@ -152,17 +166,37 @@ class Blobs:
     def _range(self, owner: str, digest: str, start: int, stop: int) -> bytes:
         key = _key(owner, digest)
         with self._translated(digest):
-            data = bytes(obstore.get_range(self._store, key, start=start, end=stop))
+            try:
+                data = bytes(obstore.get_range(self._store, key, start=start, end=stop))
+            except BaseError:
+                if obstore.head(self._store, key)["size"] >= stop:
+                    raise
+                data = b""
         if len(data) != stop - start:
             raise Mismatch("the part is shorter than its blob says", where=f"part {digest[:12]}")
         return data
 
+    def _keep(self, key: str, data: bytes) -> None:
+        with self._translated(key.rpartition("/")[2]):
+            if self._has(key):
+                return
+            if self.folder is None:
+                obstore.put(self._store, key, data, use_multipart=False)
+            else:
+                _write(self.folder, key, data)
+
     def _has(self, key: str) -> bool:
+        """Whether the part is there; who was told so may count on it, so it is no longer one to be dropped."""
         try:
             obstore.head(self._store, key)
         except FileNotFoundError:
             return False
+        self._dropped.discard(key)
         return True
+
+    def _is_held(self) -> bool:
+        newest = [found["last_modified"] for batch in obstore.list(self._store, _HOLDS) for found in batch]
+        return any(datetime.now(UTC) - made < _LONGEST_HOLD for made in newest)
 
     @contextlib.contextmanager
     def _translated(self, what: str) -> Iterator[None]:
@@ -172,7 +206,7 @@ class Blobs:
         except FileNotFoundError as error:
             raise Absent("there is no such part", where=place) from error
         except (OSError, BaseError, ValueError) as error:
-            reason = str(error)
+            reason = str(error).partition("\n")[0]
             if getattr(error, "errno", None) in _FULL_DISK or _FULL_BUCKET.search(reason):
                 mend = "free some space, then try again"
                 raise StorageFull(f"the part cannot be kept: {reason}", where=place, mend=mend) from error
