@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from fastapi import FastAPI, Request, Response
 
 from comity.identity.invitation import secret_digest
@@ -49,30 +47,30 @@ def add(app: FastAPI, deployment: Deployment) -> None:
         return told(Enrolled(member=member, about=deployment.about()), 201)
 
     @app.get("/v1/roster", response_model=Roster)
-    async def roster(caller: Annotated[Caller, caller_for(deployment, Action.READ_ROSTER)]) -> Response:
+    async def roster(caller: Caller = caller_for(deployment, Action.READ_ROSTER)) -> Response:
         members = [member.model_copy(update={"seen": None}) for member in journal.members()]
         return told(sign_roster(members, deployment.name, now(), deployment.registrar))
 
     @app.post("/v1/keys", response_model=Member, openapi_extra=body_of(Rekey))
-    async def rekey(caller: Annotated[Caller, caller_for(deployment, Action.ROTATE_KEY)]) -> Response:
+    async def rekey(caller: Caller = caller_for(deployment, Action.ROTATE_KEY)) -> Response:
         wish = parse(Rekey, caller.body, SMALL)
         journal.rekey(caller.member.name, wish.signing_key, wish.agreement_key, now() + deployment.lifetime)
         journal.note(now(), caller.member.name, "rekeyed", "")
         return told(_member(deployment, caller.member.name))
 
     @app.get("/v1/nodes", response_model=MemberList)
-    async def nodes(caller: Annotated[Caller, caller_for(deployment, Action.LIST_NODES)]) -> Response:
+    async def nodes(caller: Caller = caller_for(deployment, Action.LIST_NODES)) -> Response:
         return told(MemberList(members=tuple(journal.members())))
 
     @app.patch("/v1/nodes/{name}", response_model=Member, openapi_extra=body_of(NodeChange))
-    async def change(name: str, caller: Annotated[Caller, caller_for(deployment, Action.CHANGE_NODE)]) -> Response:
+    async def change(name: str, caller: Caller = caller_for(deployment, Action.CHANGE_NODE)) -> Response:
         _member(deployment, name)
         journal.change(name, parse(NodeChange, caller.body, SMALL).tags)
         journal.note(now(), caller.member.name, "changed", name)
         return told(_member(deployment, name))
 
     @app.post("/v1/nodes/{name}/revocation", response_model=Member)
-    async def revoke(name: str, caller: Annotated[Caller, caller_for(deployment, Action.REVOKE)]) -> Response:
+    async def revoke(name: str, caller: Caller = caller_for(deployment, Action.REVOKE)) -> Response:
         _member(deployment, name)
         journal.revoke(name, now())
         journal.note(now(), caller.member.name, "revoked", name)
@@ -80,7 +78,7 @@ def add(app: FastAPI, deployment: Deployment) -> None:
         return told(_member(deployment, name))
 
     @app.post("/v1/invitations", response_model=Invited, openapi_extra=body_of(Invite))
-    async def invite(caller: Annotated[Caller, caller_for(deployment, Action.INVITE)]) -> Response:
+    async def invite(caller: Caller = caller_for(deployment, Action.INVITE)) -> Response:
         return told(invitation(deployment, parse(Invite, caller.body, SMALL), caller.member.name), 201)
 
 

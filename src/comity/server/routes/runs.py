@@ -21,13 +21,13 @@ def add(app: FastAPI, deployment: Deployment) -> None:
     federation = deployment.federation
 
     @app.post("/v1/runs", response_model=RunFacts, openapi_extra=body_of(Submit))
-    async def submit(caller: Annotated[Caller, caller_for(deployment, Action.SUBMIT, LARGE)]) -> Response:
+    async def submit(caller: Caller = caller_for(deployment, Action.SUBMIT, LARGE)) -> Response:
         facts = federation.submit(caller.member, parse(Submit, caller.body, LARGE))
         federation.journal.note(deployment.now(), caller.member.name, "submitted", facts.id)
         return told(facts, 201)
 
     @app.get("/v1/runs", response_model=RunList)
-    async def runs(caller: Annotated[Caller, caller_for(deployment, Action.READ_RUNS)]) -> Response:
+    async def runs(caller: Caller = caller_for(deployment, Action.READ_RUNS)) -> Response:
         own = caller.member.name if caller.member.role == "researcher" else None
         rows = federation.journal.runs(own)
         return told(RunList(runs=tuple(federation.run(row.id).facts() for row in rows[:1000])))
@@ -35,7 +35,7 @@ def add(app: FastAPI, deployment: Deployment) -> None:
     @app.get("/v1/runs/{run}", response_model=Rounds)
     async def show(
         run: str,
-        caller: Annotated[Caller, caller_for(deployment, Action.READ_RUNS)],
+        caller: Caller = caller_for(deployment, Action.READ_RUNS),
         after: Annotated[int, Query(ge=0)] = 0,
         wait: Annotated[float, Query(ge=0, le=60)] = 0.0,
     ) -> Response:
@@ -43,18 +43,18 @@ def add(app: FastAPI, deployment: Deployment) -> None:
         return told(await federation.watch(run, after, wait))
 
     @app.post("/v1/runs/{run}/stop", response_model=RunFacts)
-    async def stop(run: str, caller: Annotated[Caller, caller_for(deployment, Action.STEER_RUN)]) -> Response:
+    async def stop(run: str, caller: Caller = caller_for(deployment, Action.STEER_RUN)) -> Response:
         _readable(federation.run(run), caller.member)
         federation.journal.note(deployment.now(), caller.member.name, "stopped", run)
         return told(federation.stop(run))
 
     @app.get("/v1/runs/{run}/job", response_model=JobText)
-    async def job(run: str, caller: Annotated[Caller, caller_for(deployment, Action.READ_JOB)]) -> Response:
+    async def job(run: str, caller: Caller = caller_for(deployment, Action.READ_JOB)) -> Response:
         row = _readable(federation.run(run), caller.member).row
         return told(JobText(manifest=row.manifest, source=row.source_digest, submitter=row.submitter))
 
     @app.get("/v1/runs/{run}/source", response_model=Source)
-    async def source(run: str, caller: Annotated[Caller, caller_for(deployment, Action.READ_JOB)]) -> Response:
+    async def source(run: str, caller: Caller = caller_for(deployment, Action.READ_JOB)) -> Response:
         row = _readable(federation.run(run), caller.member).row
         if row.source is None:
             raise NotFound("this run has no source of its own")
@@ -65,7 +65,7 @@ def add(app: FastAPI, deployment: Deployment) -> None:
         run: str,
         digest: str,
         part: Annotated[int, Query(ge=0)],
-        caller: Annotated[Caller, caller_for(deployment, Action.READ_BLOB)],
+        caller: Caller = caller_for(deployment, Action.READ_BLOB),
     ) -> Response:
         found = _blob(_readable(federation.run(run), caller.member), digest, caller.member)
         if part >= len(found.parts):
