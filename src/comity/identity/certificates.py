@@ -25,8 +25,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from comity.core.files import replace_file
 from comity.identity.errors import IdentityError
 
-AUTHORITY_DAYS = 3650
-SERVER_DAYS = 397
+_AUTHORITY_LIFETIME = timedelta(days=3650)
+_SERVER_LIFETIME = timedelta(days=397)
 # Clocks of those who check may be behind a little.
 _BACKDATED = timedelta(hours=1)
 
@@ -43,8 +43,9 @@ class Authority:
         """An authority that signs itself, good for ten years from `now` (seconds since 1970)."""
         secret = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
+        begins = datetime.fromtimestamp(int(now), UTC)
         builder = (
-            _builder(subject, subject, secret, now, AUTHORITY_DAYS)
+            _builder(subject, subject, secret, begins, begins + _AUTHORITY_LIFETIME)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(certificates=True), critical=True)
         )
@@ -84,9 +85,10 @@ class Authority:
         secret = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
         key_id = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        last = self.certificate.not_valid_after_utc
+        begins = datetime.fromtimestamp(int(now), UTC)
+        ends = min(begins + _SERVER_LIFETIME, self.certificate.not_valid_after_utc)
         builder = (
-            _builder(subject, self.certificate.subject, secret, now, SERVER_DAYS, last)
+            _builder(subject, self.certificate.subject, secret, begins, ends)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -111,11 +113,9 @@ def _builder(
     subject: x509.Name,
     issuer: x509.Name,
     secret: ec.EllipticCurvePrivateKey,
-    now: float,
-    days: int,
-    last: datetime = datetime.max.replace(tzinfo=UTC),
+    begins: datetime,
+    ends: datetime,
 ) -> x509.CertificateBuilder:
-    begins = datetime.fromtimestamp(int(now), UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -123,7 +123,7 @@ def _builder(
         .public_key(secret.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(begins - _BACKDATED)
-        .not_valid_after(min(begins + timedelta(days=days), last))
+        .not_valid_after(ends)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(secret.public_key()), critical=False)
     )
 

@@ -14,6 +14,10 @@ class TransportError(ComityError):
     """A request that got no whole answer: the connection, the name, the certificate or the time was at fault."""
 
 
+class TrustError(TransportError):
+    """The other end is not the server that it should be; asking again does not mend that."""
+
+
 @dataclass(frozen=True)
 class Request:
     """An HTTP request whose body is at most one part of a blob; header names are in lower case."""

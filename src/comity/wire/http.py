@@ -1,0 +1,176 @@
+"""HTTPS: the transport of a deployment. There is no way to switch its checks off."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from comity.core.errors import ConfigError
+from comity.wire.bodies import BodyError, parse
+from comity.wire.messages import About
+from comity.wire.transport import Request, Response, TransportError, TrustError
+
+_ANSWER_BYTES = 64 << 20
+_ABOUT_BYTES = 1 << 16
+_CONNECT_SECONDS = 15.0
+_READ_BYTES = 1 << 18
+
+
+class HttpTransport:
+    """Connections to the server at `address` (https://host[:port]), kept open between requests.
+
+    `authority_pem` is the one certificate authority that is trusted; without it, those of the system are. Through
+    `proxy` (http://host:port) the connection is tunnelled, and still goes from end to end. TLS is 1.2 or newer,
+    redirects are not followed, answers are not decompressed. Raises `ConfigError` for an address or a certificate that
+    cannot be used.
+    """
+
+    def __init__(self, address: str, authority_pem: str | None, proxy: str | None = None) -> None:
+        self._address = _checked(address)
+        self._tls = _context(authority_pem)
+        self._proxy = proxy
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(self, request: Request, *, timeout: float) -> Response:
+        """Raises `TransportError`, and `TrustError` where the certificate is not the server's."""
+        url = URL(self._address + request.target, encoded=True)
+        try:
+            async with self._open().request(
+                request.method,
+                url,
+                data=request.body or None,
+                headers=dict(request.headers),
+                proxy=self._proxy,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=_CONNECT_SECONDS),
+            ) as answer:
+                body = await _bounded(answer)
+                return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _translated(error, self._address) from error
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._tls, limit=16),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                skip_auto_headers=("Accept-Encoding", "Content-Type"),
+                read_bufsize=_READ_BYTES,
+            )
+        return self._session
+
+
+async def fetch_about(address: str, fingerprint: str, proxy: str | None = None) -> About:
+    """What a server says of itself, at the first contact, from a server whose authority has this `fingerprint`.
+
+    The authority's certificate is fetched from whoever answers; if it is the one with the fingerprint, everything is
+    asked again of a server that it vouches for. An empty fingerprint asks for a certificate that the system trusts.
+    Raises `TransportError`, and `TrustError` where the server is another one.
+    """
+    if not fingerprint:
+        return await _about(HttpTransport(address, None, proxy))
+    stranger = HttpTransport(address, None, proxy)
+    stranger._tls.check_hostname = False
+    stranger._tls.verify_mode = ssl.CERT_NONE
+    pem = (await _about(stranger)).authority
+    if _fingerprint(pem) != fingerprint:
+        raise TrustError(
+            "the server's certificate authority is not the one of the invitation",
+            where=address,
+            mend="something between you and the server answers in its place, or the invitation is for another server",
+        )
+    return await _about(HttpTransport(address, pem, proxy))
+
+
+async def _about(transport: HttpTransport) -> About:
+    try:
+        response = await transport.send(Request("GET", "/v1/about"), timeout=30.0)
+        return parse(About, response.body, _ABOUT_BYTES)
+    except BodyError as error:
+        raise TransportError(
+            "what answers there is not a Comity server", where=transport._address, mend="check the address"
+        ) from error
+    finally:
+        await transport.close()
+
+
+def _checked(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        fits = parts.scheme == "https" and parts.hostname and parts.port != 0 and parts.username is None
+        fits = fits and parts.path in ("", "/") and not parts.query and not parts.fragment
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ConfigError(
+            f"{address!r} is not the address of a server",
+            where="address",
+            mend="give https://HOST:PORT; nothing is sent without TLS",
+        )
+    return address.rstrip("/")
+
+
+def _context(authority_pem: str | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cadata=authority_pem)
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigError("this is not a certificate in PEM", where="authority") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if authority_pem is not None:
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+    return context
+
+
+def _fingerprint(pem: str) -> str:
+    try:
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.strip())).hexdigest()
+    except ValueError:
+        return ""
+
+
+async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
+    """The whole body, of as many bytes as were announced and no more than are allowed."""
+    announced = answer.content_length
+    if announced is not None and announced > _ANSWER_BYTES:
+        raise TransportError(f"an answer of {announced} bytes is announced")
+    pieces, size = [], 0
+    async for piece in answer.content.iter_chunked(_READ_BYTES):
+        size += len(piece)
+        if size > _ANSWER_BYTES:
+            raise TransportError(f"the answer has more than {_ANSWER_BYTES} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _translated(error: Exception, address: str) -> TransportError:
+    """What went wrong, in words that help."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ServerFingerprintMismatch):
+        reason = getattr(getattr(error, "certificate_error", None), "verify_message", "") or "it is not trusted"
+        return TrustError(
+            f"the server's certificate is refused: {reason}",
+            where=address,
+            mend="check the address and this machine's clock; if both are right, join again with a new invitation",
+        )
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        what, mend = "the server's name cannot be resolved", "check the address and this machine's name service"
+    elif isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+        what, mend = f"the proxy does not let through: {error}", "check the proxy's address and its rules"
+    elif isinstance(error, aiohttp.ClientConnectorSSLError):
+        what, mend = f"no TLS: {error}", "check that the port is the server's, and what stands between you and it"
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        what, mend = f"no connection: {error.strerror or error}", "check that the server runs and its port is open"
+    elif isinstance(error, TimeoutError):
+        what, mend = "no answer came in time", "check the connection, and whether the server is overloaded"
+    else:
+        what, mend = f"the connection broke: {error or type(error).__name__}", "try again"
+    return TransportError(what, where=address, mend=mend)
