@@ -105,6 +105,7 @@ def round_facts(run: LiveRun, commit: Commit, at: float, metrics: Mapping[str, t
         parties=tuple(one.party for one in counted),
         weights=tuple(run.contributions[one.lease].weight for one in counted),
         metrics=dict(metrics),
+        each={name: tuple(run.contributions[one.lease].metrics[name] for one in counted) for name in metrics},
         bytes_up=run.bytes_up,
         bytes_down=run.bytes_down,
         refused=tuple(run.refused),

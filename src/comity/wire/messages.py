@@ -136,11 +136,15 @@ class Work(Message):
 
 
 class JobText(Message):
-    """A job as a node sees it before it decides: the manifest, and the source that it needs beyond Comity."""
+    """A job as a node sees it before it decides: the manifest, the source that it needs beyond Comity, who takes part.
+
+    `parties` is how many take part in the run, 1 where the server does not say.
+    """
 
     manifest: Annotated[str, StringConstraints(max_length=4 << 20)]
     source: Digest | None
     submitter: Name
+    parties: Annotated[int, Field(ge=1, le=1_000_000)] = 1
 
 
 class Source(Message):
@@ -224,6 +228,8 @@ class RoundFacts(Message):
     parties: tuple[Name, ...]
     weights: tuple[float, ...]
     metrics: dict[str, tuple[float, ...]]
+    each: dict[str, tuple[tuple[float, ...], ...]] = {}
+    """What each party said of itself in the clear: for every metric a row of statistics a party."""
     bytes_up: int
     bytes_down: int
     refused: tuple[tuple[str, str, str], ...]
