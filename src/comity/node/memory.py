@@ -1,0 +1,64 @@
+"""What this party remembers of a run, by the lease with which it was computed.
+
+A lease's memory is written before its contribution is sent, and means nothing until the server says that the lease is
+part of the model (`Assignment.counted`). There is nothing to promote: the memory of a run is that lease's file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class PartyMemory:
+    """Files `<folder>/<run>/<lease>.safetensors`, each a whole memory."""
+
+    folder: Path
+
+    def of(self, run: str, lease: int | None) -> Path | None:
+        """What is remembered when `lease` is the last one that counted; None where that is nothing."""
+        if lease is None:
+            return None
+        file = self._file(run, lease)
+        return file if file.is_file() else None
+
+    def keep(self, run: str, lease: int, file: Path) -> None:
+        """Take over `file` as the memory that goes with `lease`; it survives a crash from now on."""
+        target = self._file(run, lease)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sync(file)
+        os.replace(file, target)
+        _sync(target.parent)
+
+    def forget_before(self, run: str, counted: int | None) -> None:
+        """Delete the memory of all leases before the one that counts."""
+        if counted is None:
+            return
+        for file in (self.folder / run).glob("*.safetensors"):
+            if file.stem.isdigit() and int(file.stem) < counted:
+                file.unlink(missing_ok=True)
+
+    def sweep(self, before: float) -> list[str]:
+        """Delete the memory of runs that have not been touched since `before` (Unix time), and name them."""
+        swept = []
+        for folder in self.folder.iterdir() if self.folder.is_dir() else ():
+            with contextlib.suppress(OSError):
+                if folder.stat().st_mtime < before:
+                    shutil.rmtree(folder)
+                    swept.append(folder.name)
+        return swept
+
+    def _file(self, run: str, lease: int) -> Path:
+        return self.folder / run / f"{lease}.safetensors"
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
