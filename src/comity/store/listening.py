@@ -45,7 +45,7 @@ class Listener:
                     if self._ready.is_set():
                         self._callback("")
                     self._ready.set()
-                    self._pass_on(connection.connection.driver_connection)
+                    self._pass_on(connection.connection.dbapi_connection)
             except (StoreError, Error):
                 self._stop.wait(_LOOK_UP)
 

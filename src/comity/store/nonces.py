@@ -46,7 +46,8 @@ class NoncesInDatabase:
     def use(self, key: str, nonce: str, expires: float) -> bool:
         row = {"key": key, "nonce": nonce, "expires": expires}
         with self._database.write() as connection:
-            return connection.execute(insert(NONCES).on_conflict_do_nothing(), row).rowcount > 0
+            once = insert(NONCES).on_conflict_do_nothing().returning(NONCES.c.nonce)
+            return connection.execute(once, row).first() is not None
 
     def forget(self, before: float) -> None:
         with self._database.write() as connection:
