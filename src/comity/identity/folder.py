@@ -50,16 +50,22 @@ class IdentityFolder:
         self, membership: Membership, authority: str | None, signing: SigningKey, agreement: AgreementKey
     ) -> None:
         """Write it anew. Raises `IdentityError` where somebody's identity is there already."""
-        if self.exists:
-            raise IdentityError(
-                "there is an identity in this folder already", where=str(self.path), mend="choose another"
-            )
+        self.check_free()
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         signing.save(self.path / "signing.pem")
         agreement.save(self.path / "agreement.pem")
         if authority is not None:
             replace_file(self.path / "authority.pem", authority.encode("ascii"))
         replace_file(self.path / "member.json", membership.model_dump_json(indent=1).encode(), mode=0o600)
+
+    def check_free(self) -> None:
+        """Raises `IdentityError` where somebody's identity is there already."""
+        if self.exists:
+            raise IdentityError(
+                "there is an identity in this folder already",
+                where=str(self.path),
+                mend="choose another folder: --identity, COMITY_IDENTITY",
+            )
 
     def read(self) -> Membership:
         """Raises `IdentityError` where there is none."""
@@ -76,3 +82,6 @@ class IdentityFolder:
 
     def signing_key(self) -> SigningKey:
         return SigningKey.load(self.path / "signing.pem")
+
+    def agreement_key(self) -> AgreementKey:
+        return AgreementKey.load(self.path / "agreement.pem")

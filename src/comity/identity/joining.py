@@ -1,0 +1,95 @@
+"""How an invitation becomes a membership; people and nodes join in the same way.
+
+A joiner makes its keys, keeps them, and only then spends the invitation: whoever is cut off in between, on either side,
+joins again with the same token and the same keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from comity.identity.folder import IdentityFolder, Membership
+from comity.identity.invitation import Invitation
+from comity.identity.keys import AgreementKey, SigningKey
+from comity.wire.client import ProblemError, Session
+from comity.wire.http import HttpTransport, fetch_about
+from comity.wire.messages import About, Enrolled, Enrolment, Member, Roster
+
+_PATIENCE = 10.0
+
+
+async def join_as_person(token: str, folder: IdentityFolder, now: Callable[[], float]) -> Membership:
+    """Spend an invitation for the identity in `folder`, whose keys are made there. Raises `IdentityError`."""
+    invitation = Invitation.of(token)
+    folder.check_free()
+    signing, agreement = kept_keys(folder.path / "signing.pem", folder.path / "agreement.pem")
+    enrolled = await enrol(invitation, signing, agreement, now)
+    membership = Membership(
+        name=enrolled.member.name,
+        role=enrolled.member.role,
+        address=invitation.address,
+        deployment=enrolled.about.deployment,
+        registrar=enrolled.about.registrar,
+    )
+    folder.write(membership, authority_of(invitation, enrolled), signing, agreement)
+    return membership
+
+
+def kept_keys(signing: Path, agreement: Path) -> tuple[SigningKey, AgreementKey]:
+    """The keys in these files; those that are missing are made and kept there first."""
+    signing.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not signing.exists():
+        SigningKey.new().save(signing)
+    if not agreement.exists():
+        AgreementKey.new().save(agreement)
+    return SigningKey.load(signing), AgreementKey.load(agreement)
+
+
+async def enrol(
+    invitation: Invitation,
+    signing: SigningKey,
+    agreement: AgreementKey,
+    now: Callable[[], float],
+    proxy: str | None = None,
+) -> Enrolled:
+    """Give the secret and the public keys to the server that the invitation names, and to no other.
+
+    May be repeated with the same keys. Raises `IdentityError` for an invitation that has expired, `TransportError`
+    where the server cannot be reached or is another, and `ProblemError` where it does not take the invitation.
+    """
+    invitation.check(now())
+    about = await fetch_about(invitation.address, invitation.fingerprint, proxy)
+    transport = HttpTransport(invitation.address, about.authority if invitation.fingerprint else None, proxy)
+    session = Session(transport, signing, about.deployment, now, patience=_PATIENCE)
+    wish = Enrolment(
+        secret=invitation.secret, name=invitation.name, signing_key=signing.public, agreement_key=agreement.public
+    )
+    try:
+        try:
+            enrolled = await session.call("POST", "/v1/enrolments", wish, Enrolled)
+        except ProblemError as error:
+            member = await _already(session, wish) if error.status == 401 else None
+            if member is None:
+                raise
+            return Enrolled(member=member, about=about)
+    finally:
+        await session.close()
+    assert enrolled is not None
+    return enrolled
+
+
+def authority_of(invitation: Invitation, enrolled: Enrolled) -> str | None:
+    """The certificate authority to trust from now on, PEM; None where it is those that the system trusts."""
+    about: About = enrolled.about
+    return about.authority if invitation.fingerprint else None
+
+
+async def _already(session: Session, wish: Enrolment) -> Member | None:
+    """The member that these keys made on an earlier try, of which the answer was lost."""
+    try:
+        roster = await session.call("GET", "/v1/roster", expect=Roster)
+    except ProblemError:
+        return None
+    assert roster is not None
+    return next((member for member in roster.members if member.signing_key == wish.signing_key), None)
