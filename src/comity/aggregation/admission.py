@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from comity.core.arrays import to_numpy
+from comity.core.arrays import StoredRow, to_numpy
 from comity.core.contribution import Contribution, Exchange, norms
 from comity.core.errors import ConfigError, Reason
 
@@ -79,7 +79,8 @@ def _declared(exchange: Exchange) -> str:
 def _not_finite(contribution: Contribution) -> tuple[Reason, str]:
     """The refusal of a contribution whose norm, weight or metrics are not finite: say which value it is."""
     for name, array in contribution.vectors.items():
-        bad = int((~np.isfinite(to_numpy(array))).sum())
+        runs = array.runs() if isinstance(array, StoredRow) else [to_numpy(array)]
+        bad = sum(int((~np.isfinite(run)).sum()) for run in runs)
         if bad:
             return Reason.NOT_FINITE, f"{bad} of {array.shape[-1]} entries of {name} are NaN or infinite"
     if not np.isfinite(to_numpy(contribution.weight)).all():

@@ -8,11 +8,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from comity.core.arrays import Array, column_chunks, empty, to_numpy
+from comity.core.arrays import Array, StoredRow, column_chunks, empty, is_large, release, to_numpy
 from comity.core.contribution import Aggregate, Contribution, Exchange
 from comity.core.errors import ConfigError, RunError
 from comity.core.vectors import Vectors
 from comity.transforms.chain import Link, Reads
+
+_RELEASED = 1 << 22
+"""Of a large sum no more than so many entries are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +76,27 @@ class RunningMean:
     def finish(self, population: int) -> Aggregate:
         if self.count == 0 or (self._sums and self.weight <= 0):
             raise RunError("nothing to average: no contribution with a positive weight", where="aggregation")
-        means = {name: total * (1 / self.weight) for name, total in self._sums.items()}
+        means = {name: _scaled(total, 1 / self.weight) for name, total in self._sums.items()}
         return Aggregate(Vectors(**means), self.weight, dict(self.metrics), self.count, population)
 
     def _zeros(self, rows: Array) -> Array:
         """An accumulator for `rows` `[K, D]`, where they are; on the host in a file when it is large."""
-        if not isinstance(rows, np.ndarray):
+        if not isinstance(rows, np.ndarray | StoredRow):
             return rows[0] * 0
         zeros = empty(rows.shape[1], self.mean.precision)
         zeros[:] = 0
         return zeros
+
+
+def _scaled(total: Array, factor: float) -> Array:
+    """`total * factor`, on the host in its own memory: a sum is needed once."""
+    if not isinstance(total, np.ndarray):
+        return total * factor
+    for run in column_chunks(total.shape[0]):
+        total[run] *= factor
+        if is_large(total) and run.stop % _RELEASED == 0:
+            release(total)
+    return total
 
 
 def add_rows(total: Array, rows: Array, weights: NDArray[np.float64]) -> None:
@@ -92,3 +106,5 @@ def add_rows(total: Array, rows: Array, weights: NDArray[np.float64]) -> None:
         part = total[run]
         for k, weight in enumerate(weights.tolist()):
             part += rows[k, run] * weight
+        if is_large(total) and run.stop % _RELEASED == 0:
+            release(total)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,7 +15,7 @@ from numpy.typing import DTypeLike
 Array: TypeAlias = Any
 """An array of any library that follows the array API standard: NumPy on the server, torch tensors on a device."""
 
-__all__ = ["Array", "column_chunks", "empty", "namespace", "to_numpy"]
+__all__ = ["Array", "StoredRow", "column_chunks", "empty", "is_large", "namespace", "release", "to_numpy"]
 
 _CHUNK_ENTRIES = 1 << 16
 _LARGE_BYTES = 1 << 30
@@ -47,3 +50,49 @@ def empty(size: int, dtype: DTypeLike = np.float32, *, large: int = _LARGE_BYTES
         return np.empty(size, dtype=dtype)
     with tempfile.TemporaryFile(prefix="comity-vector-") as file:
         return np.memmap(file, dtype=dtype, mode="w+", shape=(size,))
+
+
+def is_large(array: Array, large: int = _LARGE_BYTES) -> bool:
+    """Whether a vector on the host is so long that it should be gone through run by run."""
+    return isinstance(array, np.ndarray) and array.nbytes >= large
+
+
+def release(*arrays: Array) -> None:
+    """Let go of the memory that mapped vectors fill; what they hold stays in their files and comes back when read."""
+    for array in arrays:
+        base = array
+        while base is not None and not isinstance(base, mmap.mmap):
+            base = getattr(base, "base", None)
+        if base is not None and hasattr(mmap, "MADV_DONTNEED"):
+            base.madvise(mmap.MADV_DONTNEED)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRow:
+    """One row `[1, D]` that lies in a store: it is read run by run, `rows[0, start:stop]`, and never whole."""
+
+    size: int
+    dtype: np.dtype[Any]
+    read: Callable[[int, int], np.ndarray[Any, Any]]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return 1, self.size
+
+    @property
+    def ndim(self) -> int:
+        return 2
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            assert place.indices(1) == (0, 1, 1), place
+            return self
+        row, run = place
+        assert row == 0, row
+        start, stop, _ = run.indices(self.size)
+        return self.read(start, stop)
+
+    def runs(self) -> Iterator[np.ndarray[Any, Any]]:
+        """All of it, run after run."""
+        for run in column_chunks(self.size):
+            yield self[0, run]

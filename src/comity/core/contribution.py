@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from comity.core.arrays import Array, namespace
+from comity.core.arrays import Array, StoredRow, namespace
 from comity.core.vectors import Vectors
 
 
@@ -80,5 +80,11 @@ class Exchange:
 
 def norms(vectors: Vectors) -> Any:
     """The joint L2 norm `[K, 1]` of each party's vectors, accumulated in the vectors' own precision."""
-    squares = [namespace(array).vecdot(array, array) for array in vectors.values()]
+    squares = [_squares(array) for array in vectors.values()]
     return (sum(squares[1:], start=squares[0]) ** 0.5)[:, None]
+
+
+def _squares(array: Array) -> Any:
+    if isinstance(array, StoredRow):
+        return np.asarray([sum((np.vecdot(run, run) for run in array.runs()), start=array.dtype.type(0))])
+    return namespace(array).vecdot(array, array)

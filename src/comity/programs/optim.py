@@ -18,7 +18,10 @@ class Moments:
 
 
 class ServerOptimizer(Protocol):
-    """`step` moves `weights` along `change`, the mean of the parties' changes: the negative of a gradient."""
+    """`step` moves `weights` along `change`, the mean of the parties' changes: the negative of a gradient.
+
+    It treats every entry by itself, so that a large model can be moved run by run.
+    """
 
     def init(self, weights: Array) -> Moments: ...
 

@@ -65,7 +65,7 @@ def _misshapen(stored: StoredVectors, exchange: Exchange) -> Refusal | None:
 
 def contribution_of(stored: StoredVectors, given: messages.Contributed) -> Contribution:
     """One party's contribution as the aggregator takes it: K = 1."""
-    vectors = Vectors(**{name: array[None, :] for name, array in stored.arrays().items()})
+    vectors = Vectors(**{name: stored.row(name) for name in stored.spans})
     metrics = {name: np.asarray([row], dtype=np.float64) for name, row in given.metrics.items()}
     return Contribution(vectors, np.asarray([[given.weight]], dtype=np.float32), metrics)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from comity.core.arrays import StoredRow, empty, release
 from comity.core.errors import ComityError
 from comity.store.blobs import Blobs
 from comity.wire.messages import Blob
@@ -62,15 +63,36 @@ class StoredVectors:
         return cls(blobs, owner, blob, _spans(blobs.read(owner, blob, 8, 8 + length), 8 + length, blob.size))
 
     def read(self, name: str) -> NDArray[Any]:
-        """One whole array, in memory of its own."""
+        """One whole array, in memory of its own, or in a mapped file where it is large."""
         span = self.spans[name]
-        array = np.empty(span.shape, dtype=span.dtype)
-        target = array.reshape(-1).view(np.uint8)
-        for start in range(span.start, span.stop, _CHUNK_BYTES):
-            stop = min(start + _CHUNK_BYTES, span.stop)
-            piece = self.blobs.read(self.owner, self.blob, start, stop)
-            target[start - span.start : stop - span.start] = np.frombuffer(piece, dtype=np.uint8)
-        return array
+        array = empty(prod(span.shape), span.dtype)
+        step = _CHUNK_BYTES // span.dtype.itemsize
+        for start in range(0, len(array), step):
+            stop = min(start + step, len(array))
+            array[start:stop] = self._run(span, start, stop)
+            release(array)
+        return array.reshape(span.shape)
+
+    def row(self, name: str) -> StoredRow:
+        """A vector as a row `[1, D]` that is read run by run."""
+        span = self.spans[name]
+        (size,) = span.shape
+        ahead: list[tuple[int, NDArray[Any]]] = [(0, np.empty(0, span.dtype))]
+
+        def read(start: int, stop: int) -> NDArray[Any]:
+            """What was read last is kept: runs follow one another, and are shorter than what is worth a read."""
+            first, run = ahead[0]
+            if not first <= start <= stop <= first + len(run):
+                reach = max(stop, min(size, start + _CHUNK_BYTES // span.dtype.itemsize))
+                ahead[0] = first, run = start, self._run(span, start, reach)
+            return run[start - first : stop - first]
+
+        return StoredRow(size, span.dtype, read)
+
+    def _run(self, span: Span, start: int, stop: int) -> NDArray[Any]:
+        width = span.dtype.itemsize
+        first, last = span.start + start * width, span.start + stop * width
+        return np.frombuffer(self.blobs.read(self.owner, self.blob, first, last), dtype=span.dtype)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All of them."""
@@ -104,6 +126,7 @@ def written(arrays: Mapping[str, NDArray[Any]]) -> Iterator[bytes]:
         flat = np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8)
         for start in range(0, len(flat), _CHUNK_BYTES):
             yield flat[start : start + _CHUNK_BYTES].tobytes()
+            release(flat)
 
 
 def _spans(header: bytes, begin: int, size: int) -> dict[str, Span]:

@@ -51,7 +51,15 @@ def add(app: FastAPI, deployment: Deployment) -> None:
     @app.get("/v1/runs/{run}/job", response_model=JobText)
     async def job(run: str, caller: Caller = caller_for(deployment, Action.READ_JOB)) -> Response:
         row = _readable(federation.run(run), caller.member).row
-        return told(JobText(manifest=row.manifest, source=row.source_digest, submitter=row.submitter))
+        layout = "" if caller.member.role == "node" else row.layout
+        text = JobText(
+            manifest=row.manifest,
+            source=row.source_digest,
+            submitter=row.submitter,
+            parties=len(row.parties),
+            layout=layout,
+        )
+        return told(text)
 
     @app.get("/v1/runs/{run}/source", response_model=Source)
     async def source(run: str, caller: Caller = caller_for(deployment, Action.READ_JOB)) -> Response:
