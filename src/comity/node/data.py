@@ -90,10 +90,15 @@ class DataRegistry:
 
         Whether the disk still holds what was deleted is for the owner to see to.
         """
-        from comity.node.sealing import seal
+        from comity.node.sealing import agrees, seal
 
         entry = self.entry(name)
         if entry.sealed:
+            plain = entry.path.with_name(entry.plain_name)
+            # A crash may have come between the registry's change and the end of the plain file.
+            if plain.exists() and agrees(plain, entry.path, _key(str(entry.key), entry), name):
+                plain.unlink()
+                return entry
             raise DataError(f"{name!r} is sealed already", where=str(entry.path), mend="nothing is to be done")
         facts = self.describe(name)
         sealed = replace(entry, path=seal(entry.path, _key(key, entry), name), key=key)

@@ -14,11 +14,11 @@ from typing import Any, Literal, TypeAlias
 from comity.core.checks import fraction
 from comity.core.errors import ConfigError, DataError
 
+SEALED = ".sealed"
 Format: TypeAlias = Literal["csv", "parquet", "npz"]
 
 _FORMATS: Mapping[str, Format] = {".csv": "csv", ".parquet": "parquet", ".npz": "npz"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_SEALED = ".sealed"
 _HEAD = "# The data sets of this node. `comity node data` writes this file; it may be edited as well.\n"
 
 
@@ -66,7 +66,7 @@ class Entry:
         fraction(self, "heldout")
         where = f"data set {self.name}"
         if Path(self.plain_name).suffix not in _FORMATS:
-            mend = f"give a file that ends in {', '.join(_FORMATS)}, and {_SEALED} after it where it is sealed"
+            mend = f"give a file that ends in {', '.join(_FORMATS)}, and {SEALED} after it where it is sealed"
             raise ConfigError(f"{self.path.name!r} is of no known format", where=where, mend=mend)
         if self.sealed != (self.key is not None):
             what = "a sealed file without a key" if self.sealed else "a key for a file that is not sealed"
@@ -82,12 +82,12 @@ class Entry:
 
     @property
     def sealed(self) -> bool:
-        return self.path.name.endswith(_SEALED)
+        return self.path.name.endswith(SEALED)
 
     @property
     def plain_name(self) -> str:
         """The name of the file when it is not sealed."""
-        return self.path.name.removesuffix(_SEALED)
+        return self.path.name.removesuffix(SEALED)
 
     @property
     def format(self) -> Format:
@@ -111,14 +111,6 @@ class Entry:
                 raise DataError(f"no column {name!r}", where=str(self.path), mend=mend)
             if facts.columns.count(name) > 1:
                 raise DataError(f"two columns {name!r}", where=str(self.path), mend="give each column its own name")
-
-    def packed(self, key: bytes | None = None) -> dict[str, Any]:
-        """The entry as plain JSON for the process of a task, which `loading.load_packed` reads; with the key, if any.
-
-        It goes through a pipe and nowhere else.
-        """
-        node = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**node, "path": str(self.path), "encoder": self.encoder and str(self.encoder), "key": key and key.hex()}
 
     def _others(self, facts: Facts) -> tuple[str, ...]:
         return tuple(name for name in facts.columns if name != self.target)

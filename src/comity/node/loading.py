@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 from zipfile import BadZipFile
 
 import numpy as np
@@ -37,16 +37,6 @@ def load(entry: Entry, key: SealKey | None = None) -> PartyData:
         data = _arrays(entry, file, where) if entry.format == "npz" else _table(entry, file)
     check_party(data, len(entry.labels) or None, where)
     return data
-
-
-def load_packed(node: Mapping[str, Any]) -> PartyData:
-    """`load` for an entry as `Entry.packed` hands it to another process."""
-    tuples = {name: None if node[name] is None else tuple(node[name]) for name in ("features", "labels")}
-    paths = {name: node[name] and Path(node[name]) for name in ("path", "encoder")}
-    key = None if node["key"] is None else SealKey(bytes.fromhex(node["key"]))
-    # An entry names where its key comes from; here the key itself has come.
-    source = None if key is None else "handed over"
-    return load(Entry(**{**node, **tuples, **paths, "key": source}), key)
 
 
 def read_npz(file: IO[bytes], where: str) -> dict[str, Column]:

@@ -6,6 +6,7 @@ that satisfy all of its lines, and at most one `[ask]` table, which says what ma
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from comity.core.errors import ConfigError
+from comity.core.errors import ConfigError, ManifestError
 from comity.node.starter import starter as starter
 from comity.node.terms import Terms, read_policy
 
@@ -79,6 +80,24 @@ class Proposal:
     def grant(self) -> str:
         """What an owner who approves of this job here adds to what is approved: the job, on this data set."""
         return grant(self.job, self.dataset)
+
+
+def read_manifest(text: str, job: str) -> Any:
+    """The manifest of the job with the id `job`, parsed; without the libraries that building the job takes.
+
+    Raises `ManifestError` for a text that is not the canonical one of this job: what a policy judges must be exactly
+    what is going to run, whoever reads it.
+    """
+    try:
+        node = json.loads(text)
+        canonical = json.dumps(node, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        fits = canonical == text and hashlib.sha256(text.encode()).hexdigest() == job
+    except (ValueError, RecursionError):
+        fits = False
+    if not fits:
+        mend = "submit the text of Job.to_json, unchanged"
+        raise ManifestError("the manifest is not the one of this job", where=f"job {job[:12]}…", mend=mend)
+    return node
 
 
 def grant(job: str, dataset: str) -> str:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from comity.core.errors import DataError
 from comity.core.files import replace_file
+from comity.node.entries import SEALED
 from comity.node.seal_key import SealKey
 
 CHUNK = 1 << 20
@@ -31,7 +32,6 @@ _MAGIC = b"comity-sealed-1\n"
 _SALT, _PREFIX = 16, 8
 _HEADER = len(_MAGIC) + _SALT + _PREFIX
 _MOST = 1 << 32
-SUFFIX = ".sealed"
 
 
 def seal(path: Path, key: SealKey, identity: str) -> Path:
@@ -40,14 +40,12 @@ def seal(path: Path, key: SealKey, identity: str) -> Path:
     `identity` is what the file is to be opened as, such as the data set's name. The plain file is left to the caller.
     Raises `DataError` where the file cannot be read or has more than 4 PiB.
     """
-    sealed = path.with_name(path.name + SUFFIX)
+    sealed = path.with_name(path.name + SEALED)
     try:
         with path.open("rb") as plain:
             replace_file(sealed, lambda draft: _write(plain, draft, key, identity), mode=0o600)
-        with path.open("rb") as plain, open_sealed(sealed, key, identity) as opened:
-            while piece := plain.read(CHUNK):
-                if opened.read(len(piece)) != piece:
-                    raise DataError("the file changed while it was sealed", where=str(path), mend="seal it again")
+        if not agrees(path, sealed, key, identity):
+            raise DataError("the file changed while it was sealed", where=str(path), mend="seal it again")
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", where=str(path), mend="check the path") from error
     return sealed
@@ -62,10 +60,13 @@ def open_sealed(path: Path, key: SealKey, identity: str) -> io.BufferedReader:
     return io.BufferedReader(_Opened(path, key, identity), CHUNK)
 
 
-def is_sealed(path: Path) -> bool:
-    """Whether the file at `path` begins like a sealed one."""
-    with path.open("rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
+def agrees(path: Path, sealed: Path, key: SealKey, identity: str) -> bool:
+    """Whether a plain file and a sealed one have the same content."""
+    with path.open("rb") as plain, open_sealed(sealed, key, identity) as opened:
+        while piece := plain.read(CHUNK):
+            if opened.read(len(piece)) != piece:
+                return False
+        return not opened.read(1)
 
 
 def _write(plain: IO[bytes], draft: Path, key: SealKey, identity: str) -> None:
