@@ -218,3 +218,11 @@ def logged(home: NodeHome, kind: str) -> list[dict[str, Any]]:
     """The facts of all entries of a kind in a node's log."""
     entries = [json.loads(line) for line in home.log_file.read_text().splitlines()] if home.log_file.exists() else []
     return [entry["facts"] for entry in entries if entry["kind"] == kind]
+
+
+def write_vectors(vectors: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+    """Each vector as the file that a node would have received."""
+    files = {name: folder / f"{name}.received" for name in vectors}
+    for name, vector in vectors.items():
+        files[name].write_bytes(save({name: np.asarray(vector)}))
+    return files

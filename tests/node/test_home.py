@@ -1,0 +1,78 @@
+"""The folder of a node: closed to others, and settings that name what is wrong with them."""
+
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comity.core.errors import ConfigError
+from comity.node.home import NodeConfig, NodeHome
+
+PRINTABLE = st.text(st.characters(exclude_categories=("C", "Z"))).filter(str.isprintable)
+CONFIG = NodeConfig(name="clinic", address="https://server.test:8443", deployment="d", registrar="r")
+
+
+@given(
+    st.builds(
+        NodeConfig,
+        name=PRINTABLE,
+        address=PRINTABLE,
+        deployment=PRINTABLE,
+        registrar=PRINTABLE,
+        proxy=PRINTABLE,
+        tasks=st.integers(1, 100),
+        keep_days=st.floats(0.1, 1e6),
+        packages=st.lists(PRINTABLE).map(tuple),
+    )
+)
+def test_settings_are_read_as_they_were_written(config: NodeConfig) -> None:
+    assert NodeConfig.of(config.to_toml(), "node.toml") == config
+
+
+def test_a_setting_that_does_not_exist_is_named_with_the_one_that_may_be_meant() -> None:
+    with pytest.raises(ConfigError, match="there is no setting 'task'") as raised:
+        NodeConfig.of(CONFIG.to_toml() + "task = 3\n", "node.toml")
+    assert raised.value.mend == "did you mean 'tasks'?"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("tasks = 2", "tasks is 0"),
+        ("keep_days = 30.0", "keep_days is 0"),
+        ("cache_mb = 4096", "cache_mb is 0"),
+        ('name = "clinic"', "name is 0"),
+        ("packages = []", "packages is 0"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named(line: str, told: str) -> None:
+    text = CONFIG.to_toml()
+    assert line in text
+    with pytest.raises(ConfigError, match=told):
+        NodeConfig.of(text.replace(line, f"{line.split(' ')[0]} = 0"), "node.toml")
+
+
+def test_a_missing_setting_and_a_file_that_is_none_are_named() -> None:
+    with pytest.raises(ConfigError, match="registrar is missing"):
+        NodeConfig.of(CONFIG.to_toml().replace('registrar = "r"\n', ""), "node.toml")
+    with pytest.raises(ConfigError, match="this is no TOML"):
+        NodeConfig.of("name = ", "node.toml")
+
+
+def test_a_folder_without_settings_has_not_joined(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has not joined") as raised:
+        _ = NodeHome(tmp_path).config
+    assert "comity node join" in raised.value.mend
+
+
+def test_nobody_else_can_look_into_it(tmp_path: Path) -> None:
+    home = NodeHome(tmp_path / "home")
+    home.create()
+    home.write(replace(CONFIG, name="hidden"))
+    assert home.config.name == "hidden"
+    assert stat.S_IMODE(home.path.stat().st_mode) == 0o700
+    assert stat.S_IMODE(home.signing_key.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(home.config_file.stat().st_mode) == 0o600
