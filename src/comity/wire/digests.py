@@ -60,16 +60,16 @@ def part_sizes(blob: Blob) -> list[int]:
     Raises `DigestError` where a blob's size, the number of its parts and its digests contradict each other.
     """
     whole, rest = divmod(blob.size, PART_BYTES)
-    sizes = [PART_BYTES] * whole + ([rest] if rest else [])
-    if len(sizes) != len(blob.parts):
+    count = whole + (rest > 0)
+    if count != len(blob.parts):
         raise DigestError(
-            f"a blob of {blob.size} bytes has {len(sizes)} parts, and {len(blob.parts)} are named",
+            f"a blob of {blob.size} bytes has {count} parts, and {len(blob.parts)} are named",
             where=f"blob {blob.digest[:12]}",
             mend=f"cut blobs into parts of {PART_BYTES} bytes",
         )
-    if len(sizes) == 1 and blob.parts[0] != blob.digest:
+    if count == 1 and blob.parts[0] != blob.digest:
         raise DigestError("the digest of the whole is not that of its only part", where=f"blob {blob.digest[:12]}")
-    return sizes
+    return [PART_BYTES] * whole + [rest] * (count - whole)
 
 
 def _described(parts: Iterable[bytes | memoryview]) -> Blob:

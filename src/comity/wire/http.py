@@ -82,14 +82,16 @@ async def fetch_about(address: str, fingerprint: str, proxy: str | None = None) 
     stranger = HttpTransport(address, None, proxy)
     stranger._tls.check_hostname = False
     stranger._tls.verify_mode = ssl.CERT_NONE
-    pem = (await _about(stranger)).authority
-    if _fingerprint(pem) != fingerprint:
+    certificate = _certificate((await _about(stranger)).authority)
+    if hashlib.sha256(certificate).hexdigest() != fingerprint:
         raise TrustError(
             "the server's certificate authority is not the one of the invitation",
             where=address,
             mend="something between you and the server answers in its place, or the invitation is for another server",
         )
-    return await _about(HttpTransport(address, pem, proxy))
+    # Written anew, so that this one certificate alone is trusted now and kept for later.
+    pem = ssl.DER_cert_to_PEM_cert(certificate)
+    return (await _about(HttpTransport(address, pem, proxy))).model_copy(update={"authority": pem})
 
 
 async def _about(transport: HttpTransport) -> About:
@@ -121,21 +123,25 @@ def _checked(address: str) -> str:
 
 
 def _context(authority_pem: str | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cadata=authority_pem)
-    except (ssl.SSLError, ValueError) as error:
-        raise ConfigError("this is not a certificate in PEM", where="authority") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if authority_pem is not None:
+    if authority_pem is None:
+        context = ssl.create_default_context()
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.verify_flags |= ssl.VERIFY_X509_STRICT
+        try:
+            context.load_verify_locations(cadata=authority_pem)
+        except (ssl.SSLError, ValueError) as error:
+            raise ConfigError("this is not a certificate in PEM", where="authority") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 
-def _fingerprint(pem: str) -> str:
+def _certificate(pem: str) -> bytes:
+    """The one certificate (DER) that is written there; empty where there is none, or more than one."""
     try:
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.strip())).hexdigest()
+        return ssl.PEM_cert_to_DER_cert(pem.strip()) if pem.count(ssl.PEM_HEADER) == 1 else b""
     except ValueError:
-        return ""
+        return b""
 
 
 async def _bounded(answer: aiohttp.ClientResponse) -> bytes:

@@ -136,15 +136,17 @@ class Work(Message):
 
 
 class JobText(Message):
-    """A job as a node sees it before it decides: the manifest, the source that it needs beyond Comity, who takes part.
+    """A job as it was submitted: the manifest, the digest of the source that it needs beyond Comity, and by whom.
 
-    `parties` is how many take part in the run, 1 where the server does not say.
+    `parties` is how many take part in the run, 1 where the server does not say; `layout` is the model's, as JSON, which
+    nodes do not need and are not told.
     """
 
     manifest: Annotated[str, StringConstraints(max_length=4 << 20)]
     source: Digest | None
     submitter: Name
     parties: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    layout: Annotated[str, StringConstraints(max_length=4 << 20)] = ""
 
 
 class Source(Message):
