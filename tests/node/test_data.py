@@ -263,6 +263,8 @@ class TestLoading:
             encoder=folder / "encoder.json",
         )
         same(load(entry), simulated)
+        with pytest.raises(ConfigError, match="the encoder reads ward, age"):
+            load(replace(entry, features=("age",)))
 
     def test_features_come_in_the_order_in_which_they_are_named(self, hearts: Entry) -> None:
         one, other = (load(replace(hearts, features=names)).train.x for names in (("age", "pulse"), ("pulse", "age")))

@@ -291,6 +291,38 @@ def test_a_manifest_is_read_only_as_the_canonical_text_of_its_job() -> None:
         read_manifest(job(seed=1).to_json(), made.id)
 
 
+def nested(depth: int) -> Any:
+    node: Any = 1
+    for _ in range(depth):
+        node = [node]
+    return node
+
+
+def test_a_manifest_nested_as_no_job_is_is_not_read() -> None:
+    for depth, fits in ((60, True), (70, False), (500, False)):
+        text = json.dumps({"job": nested(depth)}, separators=(",", ":"))
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if fits:
+            assert read_manifest(text, digest) == json.loads(text)
+        else:
+            with pytest.raises(ManifestError):
+                read_manifest(text, digest)
+
+
+@pytest.mark.parametrize(
+    "value", [10**400, -(10**400), nested(2000), {"is": nested(2000)}, {"ref": nested(2000)}, "é" * 999]
+)
+def test_monstrous_values_are_denied_like_any_other(file: Path, value: Any) -> None:
+    honest = proposal()
+    program = {**honest.manifest["job"]["program"], "local": {"lr": value}}
+    for part in ({"program": program}, {"program": value}, {"aggregator": value}, {"rounds": {"cohort": value}}):
+        manifest = {"job": {**honest.manifest["job"], **part}}
+        text = ALLOW + '"local.lr" = {max = 1, min = 0}\nsecure_sum = "required"\nmin_parties = 3'
+        ruling = rule(file, text, replace(honest, manifest=manifest))
+        assert ruling.verdict == "denied"
+        assert max(map(len, str(ruling).splitlines())) < 250
+
+
 MALFORMED = {
     '[[allow]]\nprogramm = "FedAvg"': ("allow[1], key programm", "did you mean 'program'"),
     '[[alow]]\nprogram = "FedAvg"': ("key alow", "did you mean 'allow'"),

@@ -42,9 +42,15 @@ def ask(requests: Requests, proposal: Proposal = ASKED) -> str:
 
 
 def test_a_request_shows_what_the_owner_needs(requests: Requests) -> None:
-    shown = str(requests.get(ask(requests)))
+    shown = requests.show(ask(requests)[:8])
     for needed in (ASKED.job, SOURCE, "ada", "hearts", "4 parties", "min_rows", "What leaves: everything", "pending"):
         assert needed in shown
+
+
+def test_what_others_wrote_does_not_steer_the_owners_terminal(requests: Requests) -> None:
+    told = "model.py:\n\tclass Net:\x1b[2J\r\u202e \ud800"
+    id = requests.ask(ASKED, ruling(requests), told).id
+    assert "model.py:\n\tclass Net:\\x1b[2J\\x0d\\x202e ?" in requests.show(id)
 
 
 def test_a_job_that_asks_again_is_the_same_request(requests: Requests) -> None:
@@ -79,7 +85,7 @@ def test_a_denial_is_kept_and_ends_an_approval(requests: Requests) -> None:
     assert ruling(requests).verdict == "asks"
     assert requests.ask(ASKED, ruling(requests), "").state == "denied"
     assert requests.pending() == []
-    assert "not any more" in str(requests.get(id))
+    assert "not any more" in requests.show(id)
 
 
 def test_decisions_outlive_the_process(requests: Requests, tmp_path: Path) -> None:

@@ -74,6 +74,9 @@ def _table(entry: Entry, file: IO[bytes]) -> PartyData:
     frame = read_table(plain, file)
     chosen = entry.features if entry.features is not None else [name for name in frame.columns if name != entry.target]
     encoder = None if entry.encoder is None else _encoder(entry.encoder)
+    if encoder is not None and entry.features is not None and set(encoder.columns) != set(entry.features):
+        what = f"the encoder reads {', '.join(encoder.columns)}; registered are {', '.join(entry.features)}"
+        raise ConfigError(what, where=f"data set {entry.name}", mend="register the columns that the encoder reads")
     party = PartyFiles(
         root=plain.parent,
         files={},

@@ -26,6 +26,7 @@ NOISE = frozenset({"GaussianNoise", "DPFTRL", "DiscreteGaussian", "Skellam", "Lo
 _JOB_FIELDS = frozenset({"program", "rounds", "aggregator", "admission", "stop", "evaluate_every", "seed"})
 _NOTHING = object()
 _SHOWN = 80
+_DEEPEST = 64
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,14 @@ class Proposal:
 def read_manifest(text: str, job: str) -> Any:
     """The manifest of the job with the id `job`, parsed; without the libraries that building the job takes.
 
-    Raises `ManifestError` for a text that is not the canonical one of this job: what a policy judges must be exactly
-    what is going to run, whoever reads it.
+    Raises `ManifestError` for a text that is not the canonical one of this job, or is nested as no job is: what a
+    policy judges must be exactly what is going to run, whoever reads it.
     """
     try:
         node = json.loads(text)
         canonical = json.dumps(node, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        fits = canonical == text and hashlib.sha256(text.encode()).hexdigest() == job
+        same = canonical == text and hashlib.sha256(text.encode()).hexdigest() == job
+        fits = same and _nested_within(node, _DEEPEST)
     except (ValueError, RecursionError):
         fits = False
     if not fits:
@@ -260,7 +262,7 @@ def _cohort(least: int, proposal: Proposal) -> Iterator[Row]:
     for key, what in (("cohort", "in a round"), ("buffer", "in an update")):
         value = _at(proposal.manifest, ("job", "rounds", key))
         if isinstance(value, int) and not isinstance(value, bool):
-            yield "min_parties", f"at least {least:,} {what}", f"{value:,}", value >= least
+            yield "min_parties", f"at least {least:,} {what}", _shown(value), value >= least
 
 
 def _about_caps(terms: Terms, proposal: Proposal) -> Iterator[Row]:
@@ -299,12 +301,11 @@ def _named(node: Any) -> Any:
 
 def _name(node: Any) -> str:
     """The class of a part: `FedAvg` for one of Comity's own, `own:FedAvg` for a user's, whatever it calls itself."""
-    if not isinstance(node, Mapping):
+    name = (node.get("ref") or node.get("is")) if isinstance(node, Mapping) else None
+    if not isinstance(name, str):
         return "nothing"
-    if "ref" in node:
-        return f"own:{node['ref']}"
-    module, _, name = str(node.get("is", "")).partition(":")
-    return name if module.startswith("comity.") else f"own:{module}:{name}"
+    module, _, own = name.partition(":")
+    return own if "ref" not in node and module.startswith("comity.") else f"own:{name}"
 
 
 def _chain(manifest: Any) -> list[str]:
@@ -319,7 +320,16 @@ def _some(values: Iterable[str]) -> str:
 
 def _shown(value: Any) -> str:
     """A value for the owner's eyes: others chose it, so no control characters, and no more than a line of it."""
-    if value is _NOTHING:
-        return "nothing there"
-    text = value if isinstance(value, str) and value.isprintable() else json.dumps(value, default=str)
+    if value is _NOTHING or isinstance(value, Mapping | list):
+        return "nothing there" if value is _NOTHING else f"a {'list' if isinstance(value, list) else 'mapping'}"
+    text = value if isinstance(value, str) and value.isprintable() else json.dumps(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _nested_within(node: Any, most: int) -> bool:
+    """Whether JSON is nested at most `most` deep."""
+    level = [node]
+    for _ in range(most):
+        held = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level = [inner for items in held for inner in items]
+    return not any(isinstance(item, dict | list) for item in level)

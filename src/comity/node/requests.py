@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from comity.core.errors import ComityError
+from comity.core.errors import ConfigError
 from comity.core.files import replace_file
 from comity.node.policy import Line, Proposal, Ruling, grant
 
@@ -26,7 +26,7 @@ _HEX = frozenset("0123456789abcdef")
 _ID, _DIGEST = 16, 64
 
 
-class RequestError(ComityError):
+class RequestError(ConfigError):
     """A request that does not exist, or that cannot be kept."""
 
 
@@ -43,8 +43,7 @@ class Decision:
 class Request:
     """A job that asks for its owner's decision, with all that the owner needs to see.
 
-    `source` is the digest of the code that comes with it; `lines` are those of the policy's ruling and `explained` the
-    job's table of what leaves.
+    `source` is the digest of the code that comes with it; `lines` are those of the policy's ruling.
     """
 
     id: str
@@ -55,7 +54,6 @@ class Request:
     parties: int
     bytes_up: int
     asked: float
-    explained: str
     lines: tuple[Line, ...]
     state: State = "pending"
     decision: Decision | None = None
@@ -66,7 +64,6 @@ class Request:
             f"request {self.id}: {self.state}",
             f"job {self.job}, sent by {self.submitter}, on {self.dataset} with {self.parties:,} parties; {code}",
             *map(str, self.lines),
-            self.explained,
         ]
         if self.decision is not None:
             told.append(f"{self.state} by {self.decision.who}: {self.decision.why or 'no reason given'}")
@@ -92,6 +89,7 @@ class Requests:
     def ask(self, proposal: Proposal, ruling: Ruling, explained: str) -> Request:
         """The request for a proposal on which `judge` wants a decision; one that is there already stays as it is.
 
+        `explained` is what `show` shows beside it, such as the job's table of what leaves, and the code to be run.
         Raises `RequestError` where too many wait.
         """
         id = request_id(proposal)
@@ -112,11 +110,17 @@ class Requests:
             parties=proposal.parties,
             bytes_up=proposal.bytes_up,
             asked=self._now(),
-            explained=explained,
             lines=ruling.lines,
         )
+        replace_file(self._text(id), explained.encode("utf-8", "replace"), mode=0o600)
         self._write(id, request)
         return request
+
+    def show(self, id: str) -> str:
+        """A request with all that the owner needs to see before deciding. No character of it steers a terminal."""
+        request = self.get(id)
+        text = f"{request}\n{self._text(request.id).read_bytes().decode()}"
+        return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
     def all(self) -> list[Request]:
         """Every request, the oldest first."""
@@ -178,6 +182,9 @@ class Requests:
         decided = replace(self.get(id), state=state, decision=Decision(who, self._now(), why))
         self._write(decided.id, decided)
         return decided
+
+    def _text(self, id: str) -> Path:
+        return self.folder / f"{id}.txt"
 
     def _names(self, length: int) -> list[str]:
         files = self.folder.glob("*.json") if self.folder.is_dir() else ()

@@ -219,7 +219,9 @@ def _same(value: Any, choice: Scalar) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 _READERS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
