@@ -110,9 +110,7 @@ class HandDriven:
         if assignment.counted in self.pending:
             self.memory.update(self.pending.pop(assignment.counted))
         blobs, owner = self.federation.blobs, run_owner(assignment.run)
-        sent = {
-            name: StoredVectors.open(blobs, owner, blob).read(name) for name, blob in assignment.broadcast.items()
-        }
+        sent = {name: StoredVectors.open(blobs, owner, blob).read(name) for name, blob in assignment.broadcast.items()}
         side = PartySide(self.job, self.data, Hardware())
         task = Task(self.name, assignment.lease, assignment.round, assignment.budget, dict(self.memory))
         (batch,) = side.answer(Vectors(**sent), [task])
