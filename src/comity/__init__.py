@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from comity.core.errors import ComityError, ConfigError
     from comity.core.seeds import Seed
     from comity.core.vectors import Vectors
+    from comity.deployment.deployment import Deployment
     from comity.jobs.job import Job
     from comity.jobs.stopping import EarlyStopping
     from comity.learners import metrics, schedules, sklearn, torch
@@ -52,6 +53,7 @@ _HOMES = {
     "comity.core.errors": "ComityError ConfigError",
     "comity.core.seeds": "Seed",
     "comity.core.vectors": "Vectors",
+    "comity.deployment.deployment": "Deployment",
     "comity.jobs.job": "Job",
     "comity.jobs.stopping": "EarlyStopping",
     "comity.learners": "metrics schedules sklearn torch",
@@ -81,6 +83,7 @@ __all__ = [
     "ComityError",
     "ConfigError",
     "Contribution",
+    "Deployment",
     "Devices",
     "EarlyStopping",
     "Evaluate",

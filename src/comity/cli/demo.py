@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from comity.cli.reporting import out, reported
-from comity.cli.words import Debug, paragraphs
+from comity.cli.words import Debug, alone, paragraphs
 
 DEMO = paragraphs(
     "Train a PyTorch model across 40 parties that never share their data, in less than a minute.",
@@ -27,3 +27,6 @@ def demo(
         from comity.demo.show import show
 
         show(folder, seed, out)
+
+
+app = alone(demo, DEMO)

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from comity.cli.prepare import prepare
 from comity.cli.reporting import out, reported
-from comity.cli.words import Assignments, Debug, paragraphs
+from comity.cli.words import Assignments, Debug, alone, paragraphs
 from comity.jobs.explain import human_bytes
 
 EXPLAIN = paragraphs(
@@ -47,3 +47,6 @@ def explain(
         program = type(job.program).__name__
         out.print(f"[dim]job[/dim]         {job.id}")
         out.print(f"[dim]program[/dim]     {escape(program)}, {job.rounds.count} rounds")
+
+
+app = alone(explain, EXPLAIN)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from comity.core.errors import ComityError, ConfigError, DataError, ManifestError, MissingDependency
+from comity.identity.errors import IdentityError
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -56,7 +57,12 @@ def show(error: Exception) -> None:
 
 
 def code_of(error: Exception) -> ExitCode:
-    """Faults of what was asked for are the user's to mend (2); all others are a failed run (1)."""
-    if isinstance(error, ConfigError | DataError | ManifestError | MissingDependency):
+    """Faults of what was asked for are the user's to mend (2); all others are a failed run (1).
+
+    So are what a server refuses because of who asks or for what (HTTP's 4xx), and an identity that is not there.
+    """
+    if isinstance(error, ConfigError | DataError | IdentityError | ManifestError | MissingDependency):
+        return ExitCode.USAGE
+    if 400 <= getattr(error, "status", 0) < 500:
         return ExitCode.USAGE
     return ExitCode.FAILED

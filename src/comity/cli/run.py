@@ -15,7 +15,7 @@ from comity.cli.jobfile import federation_of
 from comity.cli.prepare import Prepared, prepare
 from comity.cli.reporting import ExitCode, err, out, reported
 from comity.cli.summary import spreads, summary
-from comity.cli.words import Assignments, Debug, paragraphs
+from comity.cli.words import Assignments, Debug, alone, paragraphs
 from comity.core.errors import ConfigError
 from comity.jobs.job import Job
 from comity.runs.evaluation import Evaluation
@@ -161,3 +161,6 @@ def _tell(result: Run, folder: Path, seconds: float, evaluation: Evaluation | No
     if evaluation is not None:
         out.print(spreads(result, evaluation))
     out.print(f"[dim]files[/dim]   {escape(str(folder))}: " + ", ".join(sorted(p.name for p in folder.iterdir())))
+
+
+app = alone(run, RUN)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.util import find_spec
 
 
 class ComityError(Exception):
@@ -66,6 +68,13 @@ class MissingDependency(ComityError):
     @classmethod
     def of(cls, package: str, extra: str, purpose: str) -> MissingDependency:
         return cls(f"{purpose} needs the package {package!r}", mend=f'pip install "comity[{extra}]"')
+
+    @classmethod
+    def check(cls, packages: Sequence[str], extra: str, purpose: str) -> None:
+        """Raise this for the first of `packages` that is not installed; nothing is imported."""
+        for package in packages:
+            if find_spec(package) is None:
+                raise cls.of(package, extra, purpose)
 
 
 class Reason(StrEnum):

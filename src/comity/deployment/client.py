@@ -17,6 +17,7 @@ from comity.wire.http import HttpTransport
 from comity.wire.messages import (
     Invite,
     Invited,
+    JobText,
     Member,
     MemberList,
     Message,
@@ -84,6 +85,14 @@ class Client:
         """The rounds after the first `after`; waits for one, or for the end, where there is none yet."""
         query = {"after": str(after), "wait": f"{_WAIT if wait else 0:g}"}
         return await self._call("GET", f"/v1/runs/{run}", None, Rounds, query)
+
+    async def job(self, run: str) -> JobText:
+        """What was submitted, with the model's layout."""
+        return await self._call("GET", f"/v1/runs/{run}/job", None, JobText)
+
+    async def source(self, run: str) -> Source:
+        """The files of the user's own that came with the job. Raises `ProblemError` where there are none."""
+        return await self._call("GET", f"/v1/runs/{run}/source", None, Source)
 
     async def runs(self) -> tuple[RunFacts, ...]:
         return (await self._call("GET", "/v1/runs", None, RunList)).runs

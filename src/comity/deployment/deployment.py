@@ -9,26 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from safetensors.numpy import load_file
-
 from comity.coordination.synchronous import Rounds as RoundPolicy
-from comity.core import states
-from comity.core.arrays import to_numpy
-from comity.core.errors import ConfigError, Reason, Rejection, RunError
+from comity.core.errors import ConfigError, RunError
 from comity.core.files import replace_file
 from comity.deployment.client import Client, Wanted
+from comity.deployment.following import final_weights, follow
 from comity.deployment.source import source_of
 from comity.identity.folder import IdentityFolder
 from comity.jobs.job import Job
 from comity.programs.evaluate import Evaluate
 from comity.runs.evaluation import Evaluation
-from comity.runs.figures import metric_value, metric_values
 from comity.runs.folder import RunFolder
-from comity.runs.history import Cohort, History, RoundRecord
+from comity.runs.history import History
 from comity.runs.model import TrainedModel
 from comity.runs.run import Run, Settings
-from comity.wire.messages import RoundFacts, RunFacts
 
 
 @dataclass(frozen=True)
@@ -76,12 +70,12 @@ class Deployment:
                 for callback in settings.callbacks:
                     callback.on_start(job, f"deployment {client.membership.deployment}, run {run}")
                 history = History()
-                facts = await _followed(client, run, job, history, settings)
+                facts = await follow(client, run, job, history, settings.callbacks)
                 for callback in settings.callbacks:
                     callback.on_end(facts.state)
                 if facts.state == "failed":
                     raise RunError(facts.detail, where=f"run {run}", mend="see `comity runs show` for what was refused")
-                model = await _model(client, facts, job, Path(scratch))
+                model = TrainedModel(job.program.model, await final_weights(client, facts, job, Path(scratch)))
         if folder is not None:
             folder.finish(model, history)
         note = f"deployment, {len(facts.parties)} nodes"
@@ -99,49 +93,3 @@ class Deployment:
         run = await self._begun(client, job, replace(settings, folder=None), scratch)
         replace_file(note, json.dumps({"run": run}).encode())
         return run
-
-
-async def _followed(client: Client, run: str, job: Job, history: History, settings: Settings) -> RunFacts:
-    """Every round as it comes, to the end of the run."""
-    before, stopping = 0.0, False
-    while True:
-        news = await client.watch(run, len(history))
-        for facts in news.rounds:
-            history.rounds.append(record := record_of(job, facts, before))
-            history.note_parties(cohort_of(job, facts))
-            before = facts.time
-            reasons = [callback.on_round(record) for callback in settings.callbacks]
-            if any(reasons) and not stopping:
-                stopping = True
-                await client.stop(run)
-        if news.run.state != "running" and len(history) >= news.run.rounds:
-            return news.run
-
-
-def record_of(job: Job, facts: RoundFacts, before: float) -> RoundRecord:
-    """A round as the history shows it; `before` is when the one before it ended."""
-    return RoundRecord(
-        round=facts.round,
-        time=facts.time,
-        seconds=facts.time - before,
-        parties=len(facts.parties),
-        bytes_up=facts.bytes_up,
-        bytes_down=facts.bytes_down,
-        train=metric_values(job, {name: np.asarray(row) for name, row in facts.metrics.items()}),
-        rejected=tuple(Rejection(party, facts.round, Reason(why), detail) for party, why, detail in facts.refused),
-    )
-
-
-def cohort_of(job: Job, facts: RoundFacts) -> Cohort:
-    """Who took part in a round, with weights and, where they came in the clear, metrics of their own."""
-    metrics = {
-        name: np.array([metric_value(job, name, np.asarray(row)) for row in rows]) for name, rows in facts.each.items()
-    }
-    return Cohort(facts.round, facts.parties, np.asarray(facts.weights, dtype=np.float64), metrics)
-
-
-async def _model(client: Client, facts: RunFacts, job: Job, scratch: Path) -> TrainedModel:
-    file = scratch / "state.safetensors"
-    await client.state(facts, file)
-    state = states.restore(job.program.init(job.root_seed), load_file(file))
-    return TrainedModel(job.program.model, np.array(to_numpy(job.program.weights(state)), dtype=np.float32))

@@ -90,8 +90,7 @@ class ServerHome:
 
     def open(self, config: ServerConfig, now: Callable[[], float], token: Callable[[int], bytes]) -> Deployment:
         """The deployment of this folder, ready to be served. Raises `StoreError`, `IdentityError`."""
-        journal = Journal.open(self._journal_url(config.journal))
-        blobs = Blobs.open(config.blobs if "://" in config.blobs else self.path / config.blobs)
+        journal, blobs = self.store(config)
         authority = Authority.load(self.path / "authority.pem")
         federation = Federation(journal, blobs, now, token, config.absence)
         return Deployment(
@@ -104,6 +103,11 @@ class ServerHome:
             registrar=SigningKey.load(self.path / "registrar.pem"),
             lifetime=config.lifetime_days * 86400,
         )
+
+    def store(self, config: ServerConfig) -> tuple[Journal, Blobs]:
+        """The journal and the blobs of this server. Raises `StoreError`."""
+        journal = Journal.open(self._journal_url(config.journal))
+        return journal, Blobs.open(config.blobs if "://" in config.blobs else self.path / config.blobs)
 
     def _journal_url(self, url: str) -> str:
         """A relative path of SQLite is in this folder."""

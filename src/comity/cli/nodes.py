@@ -1,0 +1,96 @@
+"""`comity nodes`: who belongs to a deployment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from comity.cli.connection import Identity, Server, asked
+from comity.cli.reporting import out, reported
+from comity.cli.words import AsJson, Debug, group, moment, paragraphs
+
+if TYPE_CHECKING:
+    from comity.wire.messages import Member
+
+app = group(
+    "The members of a deployment: its nodes, which hold data, and its people.",
+    "Example: [bold]comity nodes list[/bold]",
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that `comity nodes list` shows.", show_default=False)]
+
+
+@app.command(
+    "list",
+    help=paragraphs(
+        "Every member: its role, the data sets that a node offers, its tags, and when it was last heard of.",
+        "Example: [bold]comity nodes list --json[/bold]",
+    ),
+)
+def list_nodes(identity: Identity = None, server: Server = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    with reported(debug):
+        members = asked(identity, server, lambda client: client.nodes())
+        if as_json:
+            typer.echo(json.dumps([member.model_dump(mode="json") for member in members]))
+            return
+        table = Table(box=SIMPLE_HEAD)
+        for heading in ("name", "role", "data sets", "tags", "last heard of", "keys good until"):
+            table.add_column(heading)
+        for member in members:
+            style = "dim strike" if member.revoked else None
+            table.add_row(*_row(member), style=style)
+        out.print(table)
+
+
+@app.command(
+    help=paragraphs(
+        "End a membership at once: from now on the server refuses whatever is signed with its keys, and a round that "
+        "waits for it goes on without it. To come back it needs a new invitation.",
+        "Example: [bold]comity nodes revoke st-mary[/bold]",
+    )
+)
+def revoke(
+    name: Name, identity: Identity = None, server: Server = None, as_json: AsJson = False, debug: Debug = False
+) -> None:
+    with reported(debug):
+        member = asked(identity, server, lambda client: client.revoke(name))
+        _tell(member, f"[bold]{escape(member.name)}[/bold] is revoked", as_json)
+
+
+@app.command(
+    help=paragraphs(
+        "Give a node these tags in the place of those it has; without any, it has none. Jobs choose nodes by tags.",
+        "Example: [bold]comity nodes tag st-mary oncology europe[/bold]",
+    )
+)
+def tag(
+    name: Name,
+    tags: Annotated[list[str] | None, typer.Argument(metavar="TAG…", help="All its tags.", show_default=False)] = None,
+    identity: Identity = None,
+    server: Server = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    with reported(debug):
+        wanted: Sequence[str] = tags or ()
+        member = asked(identity, server, lambda client: client.tag(name, wanted))
+        _tell(member, f"[bold]{escape(member.name)}[/bold] has {', '.join(member.tags) or 'no tags'}", as_json)
+
+
+def _row(member: Member) -> tuple[str, ...]:
+    seen = "" if member.role != "node" else "never" if member.seen is None else moment(member.seen)
+    until = f"revoked {moment(member.expires)}" if member.revoked else moment(member.expires)
+    return member.name, member.role, "\n".join(member.datasets), "\n".join(member.tags), seen, until
+
+
+def _tell(member: Member, words: str, as_json: bool) -> None:
+    if as_json:
+        typer.echo(member.model_dump_json())
+    else:
+        out.print(words)

@@ -1,0 +1,115 @@
+"""`comity submit`: a job file carried out by the nodes of a deployment."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from comity.cli.connection import Identity, Server, asked
+from comity.cli.prepare import prepare
+from comity.cli.reporting import out, reported
+from comity.cli.runs import end, watched
+from comity.cli.words import AsJson, Assignments, Debug, alone, paragraphs
+
+if TYPE_CHECKING:
+    from comity.deployment.client import Client
+    from comity.deployment.deployment import Deployment
+    from comity.wire.messages import RunFacts
+
+SUBMIT = paragraphs(
+    "Submit a job file to the nodes of a deployment, which decide each by its owner's policy.",
+    "A job file defines [bold]job[/bold] (a ct.Job). If it defines [bold]federation[/bold] = ct.Deployment(…), that "
+    "says who takes part; options come before it. A job file for a simulation is taken as it is: its data stay "
+    "unused, for every node has its own.",
+    "Example: [bold]comity submit job.py --dataset patients --tag oncology --watch[/bold]",
+    "Without --watch the run's id is printed, and the run goes on at the server: [bold]comity runs watch RUN[/bold].",
+)
+
+
+def submit(
+    file: Annotated[Path, typer.Argument(metavar="JOB.PY", help="The job file.", show_default=False)],
+    assignments: Assignments = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", metavar="NAME", help="The nodes' data set.", show_default="the file's, or default"),
+    ] = None,
+    nodes: Annotated[
+        list[str] | None,
+        typer.Option("--node", metavar="NAME", help="Who takes part; may be repeated.", show_default="all that can"),
+    ] = None,
+    tags: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="TAG", help="Only nodes with this tag; may be repeated."),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show its progress, to its end.")] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", metavar="DIR", help="Where the files go, with --watch.", show_default="runs/RUN"),
+    ] = None,
+    progress: Annotated[bool, typer.Option(help="Show a live progress bar.")] = True,
+    identity: Identity = None,
+    server: Server = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    with reported(debug):
+        from comity.deployment.client import Wanted
+        from comity.deployment.deployment import Deployment
+        from comity.deployment.source import source_of
+
+        prepared = prepare(file, assignments or ())
+        told = prepared.federation if isinstance(prepared.federation, Deployment) else Deployment()
+        where = _overridden(told, dataset, nodes, tags, identity, server)
+        source = source_of(prepared.job)
+
+        async def ask(client: Client) -> RunFacts:
+            wanted = Wanted(where.dataset, where.nodes, where.tags)
+            with tempfile.TemporaryDirectory(prefix="comity-") as scratch:
+                return await client.submit(prepared.job, wanted, source, Path(scratch))
+
+        facts = asked(where.folder.path, where.url, ask)
+        if not as_json:
+            _tell(facts, source)
+        if watch:
+            kept = folder or Path("runs") / facts.id
+            ended = watched(where.folder.path, where.url, facts.id, kept, progress=progress and not as_json)
+            if not as_json:
+                out.print(f"[dim]files[/dim]  {escape(str(kept))}", soft_wrap=True)
+            end(ended, as_json)
+        elif as_json:
+            typer.echo(facts.model_dump_json())
+
+
+def _overridden(
+    told: Deployment,
+    dataset: str | None,
+    nodes: list[str] | None,
+    tags: list[str] | None,
+    identity: Path | None,
+    server: str | None,
+) -> Deployment:
+    """The job file's federation, with the options that were given in the place of its fields."""
+    from comity.deployment.deployment import Deployment
+
+    return Deployment(
+        url=server or told.url,
+        dataset=dataset or told.dataset,
+        nodes=nodes or told.nodes,
+        tags=tags or told.tags,
+        identity=identity or told.identity,
+    )
+
+
+def _tell(facts: RunFacts, source: dict[str, str]) -> None:
+    names = ", ".join(facts.parties)
+    out.print(f"run [bold]{facts.id}[/bold], {len(facts.parties):,} nodes: {escape(names)}", soft_wrap=True)
+    if source:
+        out.print(f"[dim]with the source of {escape(', '.join(source))}, which every owner may read first[/dim]")
+    out.print(f"[dim]watch[/dim]  comity runs watch {facts.id}", highlight=False)
+
+
+app = alone(submit, SUBMIT)
