@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import os
 import pickle
 import time
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from comity.identity.keys import SigningKey
 from comity.wire.base64url import decode, encode
 from comity.wire.digests import content_digest, sha256
-from comity.wire.signature import SKEW, WINDOW, Fault, SignatureError, joined, read, sign
+from comity.wire.signature import SKEW, WINDOW, Fault, SignatureError, joined, read, sign, verify
 from comity.wire.transport import Request
 
 KEY = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
@@ -271,8 +272,19 @@ class TestKeys:
         assert isinstance(fault(SIGNED, keys=lambda keyid: key), Fault)
 
     def test_a_signature_by_the_key_of_nobody_is_refused(self) -> None:
-        nobody = SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(32)))
-        assert fault(sign(PLAIN, nobody, "north-sea", NOW, NONCE)) is Fault.UNKNOWN_KEY
+        """Everybody can sign as nobody: its secret scalar is 1 (RFC 8032, 5.1.6: S = r + k a, here with r = a = 1)."""
+        point = b"\x58" + b"\x66" * 31
+        order = 2**252 + 27742317777372353535851937790883648493
+
+        class Nobody:
+            id = SigningKey.new().id
+
+            def sign(self, message: bytes) -> bytes:
+                challenge = int.from_bytes(hashlib.sha512(point + point + message).digest(), "little")
+                return point + ((1 + challenge) % order).to_bytes(32, "little")
+
+        assert verify(encode(point), Nobody().sign(b"x"), b"x")
+        assert fault(sign(PLAIN, Nobody(), "north-sea", NOW, NONCE)) is Fault.UNKNOWN_KEY
 
     def test_the_reason_is_not_in_what_a_client_could_be_told(self) -> None:
         error = pickle.loads(pickle.dumps(SignatureError(Fault.UNKNOWN_KEY)))
@@ -356,6 +368,10 @@ class TestGarbled:
         }
         both = again | {"signature-input": f"{SIGNED.headers['signature-input']}, other=()"}
         assert fault(SIGNED.having(**both)) is Fault.MALFORMED
+
+    @pytest.mark.parametrize("extra", [";a", ";alg=none", ';keyid="other"'])
+    def test_a_signature_with_parameters_of_its_own(self, extra: str) -> None:
+        assert fault(SIGNED.having(signature=SIGNED.headers["signature"] + extra)) is Fault.MALFORMED
 
     def test_labels_that_differ(self) -> None:
         assert fault(SIGNED.having(signature=SIGNED.headers["signature"].replace("comity", "other"))) is Fault.MALFORMED

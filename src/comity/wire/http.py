@@ -137,9 +137,9 @@ def _context(authority_pem: str | None) -> ssl.SSLContext:
 
 
 def _certificate(pem: str) -> bytes:
-    """The one certificate (DER) that is written there; empty where there is none, or more than one."""
+    """The certificate (DER) that is written there; empty where there is none."""
     try:
-        return ssl.PEM_cert_to_DER_cert(pem.strip()) if pem.count(ssl.PEM_HEADER) == 1 else b""
+        return ssl.PEM_cert_to_DER_cert(pem.strip())
     except ValueError:
         return b""
 
