@@ -1,0 +1,59 @@
+"""The process of a node: its agent, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import signal
+import time
+from collections.abc import Iterator
+
+from comity.core.errors import ConfigError
+from comity.identity.keys import SigningKey
+from comity.node.agent import Agent
+from comity.node.child import ChildExecutor
+from comity.node.home import NodeHome
+from comity.node.log import NodeLog
+from comity.wire.client import Session
+from comity.wire.http import HttpTransport
+
+_PATIENCE = 5.0
+
+
+def serve(home: NodeHome) -> None:
+    """Work for the deployment that this node has joined, until SIGTERM or Ctrl-C. Raises `ConfigError`."""
+    with _alone(home):
+        asyncio.run(_serve(home))
+
+
+async def _serve(home: NodeHome) -> None:
+    config, task = home.config, asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    authority = home.authority.read_text("ascii") if home.authority.exists() else None
+    transport = HttpTransport(config.address, authority, config.proxy or None)
+    session = Session(transport, SigningKey.load(home.signing_key), config.deployment, time.time, patience=_PATIENCE)
+    log = NodeLog(home.log_file, time.time)
+    executor = ChildExecutor(home, log.append, idle=config.idle_seconds)
+    try:
+        await Agent(home, session, executor, time.time).run()
+    except asyncio.CancelledError:
+        log.append("stopped", {})
+    finally:
+        await session.close()
+
+
+@contextlib.contextmanager
+def _alone(home: NodeHome) -> Iterator[None]:
+    """One agent works in a folder at a time. Raises `ConfigError` where another does."""
+    home.config  # noqa: B018  # raises where nobody has joined yet
+    with (home.path / "agent.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(
+                "another agent works in this folder", where=str(home.path), mend="end it first, or choose another home"
+            ) from None
+        yield
