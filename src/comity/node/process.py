@@ -7,7 +7,8 @@ import contextlib
 import fcntl
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from comity.core.errors import ConfigError
 from comity.identity.keys import SigningKey
@@ -36,7 +37,11 @@ async def _serve(home: NodeHome) -> None:
     transport = HttpTransport(config.address, authority, config.proxy or None)
     session = Session(transport, SigningKey.load(home.signing_key), config.deployment, time.time, patience=_PATIENCE)
     log = NodeLog(home.log_file, time.time)
-    executor = ChildExecutor(home, log.append, idle=config.idle_seconds)
+
+    def note(kind: str, facts: Mapping[str, Any]) -> None:
+        log.append(kind, facts)
+
+    executor = ChildExecutor(home, note, idle=config.idle_seconds)
     try:
         await Agent(home, session, executor, time.time).run()
     except asyncio.CancelledError:
