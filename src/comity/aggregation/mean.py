@@ -68,8 +68,9 @@ class RunningMean:
                 self._sums[name] = self._zeros(rows)
             add_rows(self._sums[name], rows, weights * factor)
         for name, statistics in contribution.metrics.items():
-            for row in np.asarray(to_numpy(statistics), dtype=np.float64):
-                self.metrics[name] = self.metrics[name] + row if name in self.metrics else row
+            rows = np.asarray(to_numpy(statistics), dtype=np.float64)
+            before = [self.metrics[name][None]] if name in self.metrics else []
+            self.metrics[name] = np.add.accumulate(np.concatenate([*before, rows]))[-1]
         self.weight += float(weights.sum())
         self.count += len(weights)
 
@@ -101,10 +102,15 @@ def _scaled(total: Array, factor: float) -> Array:
 
 def add_rows(total: Array, rows: Array, weights: NDArray[np.float64]) -> None:
     """`total += Σₖ weights[k] · rows[k]` in place, in row order; on the host in runs of columns that stay in cache."""
-    columns = column_chunks(total.shape[0]) if isinstance(total, np.ndarray) else [slice(None)]
-    for run in columns:
-        part = total[run]
+    if not isinstance(total, np.ndarray):
         for k, weight in enumerate(weights.tolist()):
-            part += rows[k, run] * weight
+            total += rows[k] * weight
+        return
+    columns = column_chunks(total.shape[0])
+    weighted = np.empty(columns[0].stop if columns else 0, dtype=np.result_type(rows.dtype, 1.0))
+    for run in columns:
+        part, product = total[run], weighted[: run.stop - run.start]
+        for row, weight in zip(rows[:, run], weights.tolist(), strict=True):
+            part += np.multiply(row, weight, out=product)
         if is_large(total) and run.stop % _RELEASED == 0:
             release(total)

@@ -33,7 +33,7 @@ class Seed:
 
     def child(self, purpose: str, **labels: int | str) -> Seed:
         """The seed for one purpose, told apart by labels such as `round=3, party="p12"`."""
-        return Seed(_digest(self.key, purpose, *(f"{name}={value!r}" for name, value in sorted(labels.items()))))
+        return Seed(_digest(self.key, purpose, *[f"{name}={value!r}" for name, value in sorted(labels.items())]))
 
     def rng(self) -> np.random.Generator:
         """A NumPy generator (Philox, counter based) that starts at this seed."""
@@ -59,6 +59,6 @@ def _reused() -> np.random.Generator:
 
 
 def _digest(key: bytes, *parts: str) -> bytes:
-    encoded = (part.encode() for part in parts)
-    framed = b"".join(len(part).to_bytes(4, "little") + part for part in encoded)
+    encoded = [part.encode() for part in parts]
+    framed = b"".join([len(part).to_bytes(4, "little") + part for part in encoded])
     return hashlib.blake2b(key + framed, digest_size=_KEY_BYTES).digest()

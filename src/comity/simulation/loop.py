@@ -29,7 +29,7 @@ from comity.jobs.job import Job
 from comity.learners.plan import LocalPlan
 from comity.simulation.ahead import Ahead, Answer
 from comity.simulation.clock import Clock, Happening
-from comity.simulation.devices import Devices
+from comity.simulation.devices import Devices, Outcome
 from comity.simulation.rounds import Collecting
 from comity.simulation.tasks import Engine, Task
 
@@ -184,16 +184,7 @@ class Loop:
 
     def _assign(self, effect: Assign) -> None:
         party, lease = effect.party, effect.lease
-        outcome = self.devices.outcome(
-            self._devices_seed,
-            effect.round,
-            party,
-            attempt=effect.attempt,
-            now=effect.at,
-            examples=self._planned_examples(party),
-            bytes_down=self._bytes_down,
-            bytes_up=self._bytes_up,
-        )
+        outcome = self._outcome(effect)
         # What a party wants to remember of an answer that waits for its commit is what it works with already.
         kept = {**self.memory.get(party, {}), **self._collecting.memory.get(party, {})}
         task = Task(party, lease, effect.round, outcome.budget, kept)
@@ -207,10 +198,23 @@ class Loop:
         self._collecting.bytes_down += self._bytes_down if outcome.available else 0
         self._assigned[lease] = Assigned(task, arrival)
 
-    def _planned_examples(self, party: str) -> float:
-        """Examples that the local plan goes through, counted once an epoch; asked for only where devices take time."""
+    def _outcome(self, effect: Assign) -> Outcome:
+        """What becomes of an assignment; data and devices are looked at only where these take time or fail."""
         if self._ideal:
-            return 0.0
+            return _DELIVERED
+        return self.devices.outcome(
+            self._devices_seed,
+            effect.round,
+            effect.party,
+            attempt=effect.attempt,
+            now=effect.at,
+            examples=self._planned_examples(effect.party),
+            bytes_down=self._bytes_down,
+            bytes_up=self._bytes_up,
+        )
+
+    def _planned_examples(self, party: str) -> float:
+        """Examples that the local plan goes through, counted once an epoch."""
         examples = len(self.data[party].train)
         plan: LocalPlan | None = getattr(self.job.program, "local", None)
         if plan is None or examples == 0:
@@ -297,6 +301,9 @@ class Loop:
         loop._collecting.bytes_down = facts["bytes_down"]
         loop.finished = coordinator.finished
         return loop
+
+
+_DELIVERED = Outcome()
 
 
 def _placed(engine: Engine, array: Any) -> Any:

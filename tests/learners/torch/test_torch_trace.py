@@ -81,6 +81,39 @@ def test_gradients_are_written_where_they_belong(batch):
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(slots, gradients(module, *batch), strict=True))
 
 
+def weighted(outputs: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    return (outputs.square().sum(1) * shares).sum()
+
+
+def overwritten(outputs: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    rows = torch.ones_like(outputs) * outputs
+    return (rows.add_(1.0) * outputs * shares[:, None]).sum()
+
+
+@pytest.mark.parametrize(("loss", "products"), [(weighted, 2), (overwritten, None)])
+def test_products_with_ones_are_dropped_where_nothing_is_overwritten(loss, products, batch):
+    x, shares = batch[0], torch.rand(6)
+    module = nn.Linear(9, 3)
+    parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    traced = trace_gradient(mean_loss(module, loss, nullcontext), parameters, {}, (x, shares))
+    passes.simplify(traced.graph)
+    targets = [node.target for node in traced.graph.nodes]
+    if products is not None:
+        assert targets.count(torch.ops.aten.mul.Tensor) == products
+        assert torch.ops.aten.ones_like.default not in targets
+    _, *found = passes.bind(traced)(*parameters.values(), x, shares)
+    expected = torch.autograd.grad(loss(module(x), shares), list(module.parameters()))
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(found, expected, strict=True))
+
+
+def test_an_update_turns_no_operand_twice(batch):
+    traced, parameters = trace(nn.Sequential(nn.Linear(9, 5), nn.Tanh(), nn.Linear(5, 3)), *batch)
+    passes.fuse_sgd(traced.graph, len(parameters), decay=[])
+    turned = (torch.ops.aten.t.default, torch.ops.aten.transpose.int)
+    nodes = [node for node in traced.graph.nodes if node.target in turned]
+    assert not [node for node in nodes if node.args[0].target in turned]
+
+
 def test_tracing_changes_no_array(batch):
     module = nn.Sequential(nn.Linear(9, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
     before = {name: array.clone() for name, array in module.state_dict().items()}

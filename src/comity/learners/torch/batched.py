@@ -112,8 +112,7 @@ class BatchedTrainer:
         device = resident.device
         with session(device, resident.hardware), torch.no_grad():
             weights, local = resident.border.receive(work.weights, work.local, parties)
-            for examples in work.examples:
-                resident.evaluator.inspect(examples)
+            resident.evaluator.inspect(work.examples[0])  # they are all of one kind
             counts = np.array(
                 [work.plan.batches(len(party), work.budget(index)) for index, party in enumerate(work.examples)]
             )
@@ -150,14 +149,14 @@ class BatchedTrainer:
         shift = shift.take(index)
         fused = fusible(work.plan) and not getattr(work.plan, "weight_decay", 0.0) and shift.is_none
         trained = stack.regions.trained
-        optimizer = FlatOptimizer(work.plan, lr, shift, stack.flat[:, :trained], stack.gradient)
+        optimizer = None if fused else FlatOptimizer(work.plan, lr, shift, stack.flat[:, :trained], stack.gradient)
         sizes = torch.from_numpy(table.sizes).to(index.device)
         sums = torch.zeros_like(sizes[0])
         for step, batch in enumerate(table.batches(self.resident.feeder)):
             active = table.active(step)
             first = stack.first(_at_least(active, len(stack.flat)))
             x, y, shares = (part[: len(first.flat)] for part in batch)
-            if fused:
+            if optimizer is None:
                 means = first.fused_step(x, y, shares)(x, y, shares, -lr)
             else:
                 means = first.gradient_step(x, y, shares)(x, y, shares)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from itertools import count
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class Feeder:
                 return
 
     def _block(self, examples: Examples, size: int) -> int:
-        row = 4 * max(1, int(np.prod(examples.x.shape[1:])))
+        row = 4 * max(1, prod(examples.x.shape[1:]))
         return max(1, _BLOCK_BYTES // (row * size)) * size
 
     def _stored(self, column: NDArray[Any], rows: NDArray[np.int64] | slice) -> Tensor:

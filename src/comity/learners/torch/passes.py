@@ -18,8 +18,9 @@ aten = torch.ops.aten
 
 def simplify(graph: fx.Graph) -> None:
     """Drop what changes nothing: detaches, transposes of transposes, views of the same shape, products with one."""
+    pure = not any(_writes(node) for node in graph.nodes)
     for node in list(graph.nodes):
-        same = _unchanged(node)
+        same = _unchanged(node) or (_other_factor(node) if pure else None)
         if same is not None:
             node.replace_all_uses_with(same)
     graph.eliminate_dead_code()
@@ -44,6 +45,25 @@ def _unchanged(node: fx.Node) -> fx.Node | None:
     if same_shape and node.target is aten.mul.Scalar and node.args[1] == 1:
         return source
     return None
+
+
+def _other_factor(node: fx.Node) -> fx.Node | None:
+    """What a product multiplies by ones, which is how backpropagation begins; only where it is the product itself."""
+    if node.target is not aten.mul.Tensor or not _is_ones(node.args[0]):
+        return None
+    other: Any = node.args[1]
+    alike = isinstance(other, fx.Node) and all(node.meta[name] == other.meta[name] for name in ("shape", "dtype"))
+    return other if alike else None
+
+
+def _is_ones(node: Any) -> bool:
+    while node.target in (aten.expand.default, aten.view.default, aten.unsqueeze.default):
+        node = node.args[0]
+    return node.target is aten.ones_like.default
+
+
+def _writes(node: fx.Node) -> bool:
+    return isinstance(node.target, OpOverload) and node.target._schema.is_mutable
 
 
 def _drops_summed_axes(view: fx.Node, total: fx.Node) -> bool:
@@ -159,13 +179,17 @@ def _product(graph: fx.Graph, gradient: fx.Node) -> tuple[OpOverload, tuple[Any,
         return None
     left, right = inner.args
     with graph.inserting_before(inner):
-        operands = tuple(
-            graph.call_function(aten.transpose.int, (operand, dims - 2, dims - 1)) for operand in (right, left)
-        )
-    for operand, source in zip(operands, (right, left), strict=True):
-        shape = source.meta["shape"]
-        operand.meta["shape"] = (*shape[:-2], shape[-1], shape[-2])
-    return _IN_PLACE[inner.target], operands
+        return _IN_PLACE[inner.target], (_turned(graph, right, dims), _turned(graph, left, dims))
+
+
+def _turned(graph: fx.Graph, matrix: Any, dims: int) -> Any:
+    """The transpose of a matrix, or of a batch of them: where it is one already, what it is the transpose of."""
+    if _is_transpose(matrix) and _axes(matrix) == {dims - 2, dims - 1}:
+        return matrix.args[0]
+    shape = matrix.meta["shape"]
+    turned = graph.call_function(aten.transpose.int, (matrix, dims - 2, dims - 1))
+    turned.meta["shape"] = (*shape[:-2], shape[-1], shape[-2])
+    return turned
 
 
 _IN_PLACE = {aten.mm.default: aten.addmm_.default, aten.bmm.default: aten.baddbmm_.default}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -38,11 +38,7 @@ def session(device: torch.device, hardware: Hardware) -> Iterator[None]:
     """Run with the trainer's threads and reproducible kernels; the caller's random state and threads come back."""
     accelerators = [device] if device.type == "cuda" else []
     threads = torch.get_num_threads()
-    cudnn = torch.backends.cudnn
-    with (
-        torch.random.fork_rng(devices=accelerators),
-        cudnn.flags(cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32),
-    ):
+    with torch.random.fork_rng(devices=accelerators), _reproducible_kernels() if accelerators else nullcontext():
         if threads != hardware.threads:
             torch.set_num_threads(hardware.threads)
         try:
@@ -50,6 +46,14 @@ def session(device: torch.device, hardware: Hardware) -> Iterator[None]:
         finally:
             if threads != hardware.threads:
                 torch.set_num_threads(threads)
+
+
+def _reproducible_kernels() -> AbstractContextManager[None]:
+    cudnn = torch.backends.cudnn
+    flags: AbstractContextManager[None] = cudnn.flags(
+        cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32
+    )
+    return flags
 
 
 def start_noise(seed: Seed, device: torch.device) -> None:

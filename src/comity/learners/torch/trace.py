@@ -88,7 +88,6 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """A copy of `array` that the graph takes as its next argument."""
         copy = _copy(array.detach())
         node = self.graph.placeholder("arg_" + name.replace(".", "_"))
-        node.meta["shape"] = tuple(copy.shape)
         self._name(copy, node)
         return copy
 
@@ -117,6 +116,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._nodes[id(tensor)] = node
         self._kept.append(tensor)
         node.meta.setdefault("shape", tuple(tensor.shape))
+        node.meta.setdefault("dtype", tensor.dtype)
 
     def _node(self, tensor: Tensor) -> fx.Node:
         if id(tensor) not in self._nodes:
