@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from comity.identity.keys import thumbprint
 from comity.store.errors import StoreError
 from comity.store.journal import Journal
-from comity.store.members import SEEN_EVERY, thumbprint
+from comity.store.members import SEEN_EVERY
 from comity.wire.messages import Invite, Member
 from support.journals import a_key, a_member
 
@@ -50,6 +51,7 @@ def test_names_differ_in_their_case(journal: Journal) -> None:
 def test_an_invitation_makes_a_member_once(journal: Journal) -> None:
     journal.invite(SECRET, Invite(name="north", role="node", tags=("eu",)), expires=100.0)
     member = enrol(journal)
+    assert member is not None
     assert member == Member(
         name="north",
         role="node",
@@ -62,6 +64,9 @@ def test_an_invitation_makes_a_member_once(journal: Journal) -> None:
     assert journal.members() == [member]
     assert enrol(journal, key="another") is None
     assert journal.members() == [member]
+    journal.revoke("north", 60.0)
+    assert enrol(journal, now=70.0, key="another") is None, "nor does it bring back a member that was revoked"
+    assert journal.member("north") == member.model_copy(update={"revoked": True, "expires": 60.0})
 
 
 def test_no_member_comes_of_an_unknown_an_expired_or_anothers_invitation(journal: Journal) -> None:

@@ -6,7 +6,6 @@ import glob
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+
+_KEEP = '"$@" </dev/null & read _; kill -INT $!; wait'
+"""The server ends with whoever holds the other end of this shell's input, however that one ends."""
 
 
 def programs() -> tuple[str, str] | None:
@@ -37,14 +39,17 @@ def postgresql(initdb: str, postgres: str) -> Iterator[str]:
         subprocess.run(setup, check=True, capture_output=True, user=user, cwd=folder)
         settings = ["listen_addresses=", "fsync=off", "max_connections=60", "shared_buffers=16MB"]
         options = [word for setting in settings for word in ("-c", setting)]
-        command = [postgres, "-D", f"{folder}/data", "-k", str(folder), *options]
+        command = ["sh", "-c", _KEEP, "sh", postgres, "-D", f"{folder}/data", "-k", str(folder), *options]
         with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(command, stdout=log, stderr=log, user=user, cwd=folder)
+            server = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, user=user, cwd=folder, start_new_session=True
+            )
+        assert server.stdin is not None
         try:
             _await(server, folder)
             yield f"postgresql+psycopg://comity@/{{database}}?host={folder}"
         finally:
-            server.send_signal(signal.SIGINT)
+            server.stdin.close()
             server.wait(30)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, case, delete, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, case, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from comity.identity.keys import thumbprint
 from comity.store.errors import StoreError
 from comity.store.tables import INVITATIONS, MEMBERS
 from comity.wire.messages import Invite, Member
@@ -16,11 +15,8 @@ from comity.wire.messages import Invite, Member
 SEEN_EVERY = 15.0
 """Seconds: when a member was seen is not written more often, so that a busy node costs no write for each request."""
 
-
-def thumbprint(key: str) -> str:
-    """The id of a public key: base64url of its SHA-256."""
-    digest = hashlib.sha256(base64.urlsafe_b64decode(key + "=")).digest()
-    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+_BY_KEY = select(MEMBERS).where(MEMBERS.c.thumbprint == bindparam("thumbprint"))
+"""Asked with every request, so it is not put together each time."""
 
 
 def listed(connection: Connection) -> list[Member]:
@@ -29,11 +25,13 @@ def listed(connection: Connection) -> list[Member]:
 
 
 def find(connection: Connection, name: str) -> Member | None:
-    return _one(connection, MEMBERS.c.name == name)
+    row = connection.execute(select(MEMBERS).where(MEMBERS.c.name == name)).mappings().first()
+    return None if row is None else _member(row)
 
 
 def by_key(connection: Connection, key: str) -> Member | None:
-    return _one(connection, MEMBERS.c.thumbprint == key)
+    row = connection.execute(_BY_KEY, {"thumbprint": key}).mappings().first()
+    return None if row is None else _member(row)
 
 
 def invite(connection: Connection, secret_digest: str, wish: Invite, expires: float) -> None:
@@ -122,11 +120,6 @@ def rekey(connection: Connection, name: str, *, signing_key: str, agreement_key:
             return connection.execute(query).rowcount > 0
     except IntegrityError:
         return False
-
-
-def _one(connection: Connection, condition: Any) -> Member | None:
-    row = connection.execute(select(MEMBERS).where(condition)).mappings().first()
-    return None if row is None else _member(row)
 
 
 def _member(row: RowMapping) -> Member:
