@@ -111,7 +111,7 @@ class TestTrust:
             answered(never(seen), tls(tmp_path, host="server.example.org"))
         assert seen == []
 
-    @pytest.mark.parametrize("issued", [NOW - 400 * 86400, NOW + 86400])
+    @pytest.mark.parametrize("issued", [NOW - 400 * 86400, NOW + 86400], ids=["expired", "not yet valid"])
     def test_a_certificate_of_another_time_is_refused(self, tmp_path: Path, issued: float) -> None:
         authority = Authority.new("north-sea", NOW - 500 * 86400)
         with pytest.raises(TrustError, match=r"expired|not yet valid"):
