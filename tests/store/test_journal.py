@@ -165,6 +165,7 @@ def count_up(database: str, number: int, goal: int) -> None:
     journal.close()
 
 
+@pytest.mark.long
 def test_processes_that_read_and_append_lose_nothing(database: str) -> None:
     journal = Journal.open(database)
     begun(journal)
