@@ -82,7 +82,10 @@ def parse(command: Any, arguments: list[str], name: str) -> None:
     if arguments in (["--help"], ["--version"]):
         return
     if hasattr(command, "commands"):
-        parse(command.commands[arguments[0]], arguments[1:], f"{name} {arguments[0]}")
+        inner = command.get_command(None, arguments[0])
+        if inner is None:
+            raise KeyError(arguments[0])
+        parse(inner, arguments[1:], f"{name} {arguments[0]}")
     else:
         command.make_context(name, list(arguments))
 

@@ -182,7 +182,8 @@ class InMemory:
         if {(self.run, lease) for lease in self.open} == set(ask.open):
             self.changed.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.changed.wait(), ask.wait)
+                async with asyncio.timeout(ask.wait):
+                    await self.changed.wait()
         return Work(open=tuple(self.open.values()))
 
     def _answer(self, path: str, message: Any) -> Verdict:

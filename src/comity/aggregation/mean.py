@@ -110,7 +110,7 @@ def add_rows(total: Array, rows: Array, weights: NDArray[np.float64]) -> None:
     weighted = np.empty(columns[0].stop if columns else 0, dtype=np.result_type(rows.dtype, 1.0))
     for run in columns:
         part, product = total[run], weighted[: run.stop - run.start]
-        for row, weight in zip(rows[:, run], weights.tolist(), strict=True):
-            part += np.multiply(row, weight, out=product)
+        for k, weight in enumerate(weights.tolist()):
+            part += np.multiply(rows[k, run], weight, out=product)
         if is_large(total) and run.stop % _RELEASED == 0:
             release(total)

@@ -41,7 +41,7 @@ def list_nodes(identity: Identity = None, server: Server = None, as_json: AsJson
             return
         table = Table(box=SIMPLE_HEAD)
         for heading in ("name", "role", "data sets", "tags", "last heard of", "keys good until"):
-            table.add_column(heading)
+            table.add_column(heading, no_wrap=heading not in ("data sets", "tags"))
         for member in members:
             style = "dim strike" if member.revoked else None
             table.add_row(*_row(member), style=style)

@@ -46,7 +46,8 @@ def list_runs(identity: Identity = None, server: Server = None, as_json: AsJson 
             return
         table = Table(box=SIMPLE_HEAD)
         for heading in ("run", "state", "rounds", "parties", "data set", "by", "since"):
-            table.add_column(heading, justify="right" if heading in ("rounds", "parties") else "left")
+            right = heading in ("rounds", "parties")
+            table.add_column(heading, justify="right" if right else "left", no_wrap=heading in ("run", "since"))
         for run in runs:
             rounds = f"{run.rounds:,} of {run.planned:,}"
             since = moment(run.created)

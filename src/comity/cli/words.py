@@ -54,5 +54,5 @@ def duration(text: str, where: str) -> float:
 
 
 def moment(seconds: float) -> str:
-    """A time, given in seconds since 1970, to the minute."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    """A time, given in seconds since 1970, to the minute, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ")

@@ -75,7 +75,8 @@ class Agent:
                 else:
                     # An answer at once that says nothing new: the server waits for what is on its way to it, or fails.
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._moved.wait(), pauses.next())
+                        async with asyncio.timeout(pauses.next()):
+                            await self._moved.wait()
                 self._sweep()
         finally:
             await self._end()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from comity.node.confinement import Cage
 from comity.node.entries import Entry
@@ -102,15 +103,17 @@ class ChildExecutor:
         self._note = note
         self._idle = idle
         self._children: dict[str, _Child] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def run(self, task: TaskSpec) -> TaskResult:
-        while True:
-            child = self._children.get(task.run)
+        async with self._locks.setdefault(task.run, asyncio.Lock()):
+            child = self._children.pop(task.run, None)
             if child is None or not child.fits(task):
+                if child is not None:
+                    await child.end()
                 child = await self._start(task)
-            async with child.lock:
-                if self._children.get(task.run) is child:
-                    return await self._ask(child, task)
+            self._children[task.run] = child
+            return await self._ask(child, task)
 
     async def close(self) -> None:
         for run in list(self._children):
@@ -120,7 +123,8 @@ class ChildExecutor:
         child.stay()
         whole = False
         try:
-            answer = await asyncio.wait_for(child.ask(task), task.limits.seconds)
+            async with asyncio.timeout(task.limits.seconds):
+                answer = await child.ask(task)
             result = _result(answer, task)
             whole = True
         except TimeoutError:
@@ -137,19 +141,21 @@ class ChildExecutor:
         return result
 
     async def _start(self, task: TaskSpec) -> _Child:
-        await self._end(task.run)
-        idle = [run for run, child in self._children.items() if not child.lock.locked()]
-        if len(self._children) >= _WARM and idle:
-            await self._end(idle[0])
+        """A new process, in place of the one that has waited longest where there are many."""
+        waiting = [run for run in self._children if not self._busy(run)]
+        if len(self._children) >= _WARM and waiting:
+            await self._end(waiting[0])
         child = await _Child.start(self.home, task)
         if child.missing:
             self._note("confinement", {"run": task.run, "missing": child.missing})
-        self._children[task.run] = child
         return child
+
+    def _busy(self, run: str) -> bool:
+        return run in self._locks and self._locks[run].locked()
 
     def _let_go(self, run: str, child: _Child) -> None:
         """End a process that has idled; nobody waits for it."""
-        if self._children.get(run) is child and not child.lock.locked():
+        if self._children.get(run) is child and not self._busy(run):
             del self._children[run]
             child.kill()
 
@@ -166,7 +172,6 @@ class _Child:
         self.process = process
         self.given = given
         self.missing = missing
-        self.lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -185,7 +190,8 @@ class _Child:
             )
         child = cls(process, _given(task), [])
         try:
-            hello = await asyncio.wait_for(child._line(), _START_SECONDS)
+            async with asyncio.timeout(_START_SECONDS):
+                hello = await child._line()
             child.missing = [str(what) for what in hello["missing"]]
         except (TimeoutError, EOFError, ValueError, KeyError):
             await child.end()
@@ -232,7 +238,8 @@ class _Child:
     async def ending(self) -> int:
         """How a process ends that has closed its pipe or written nonsense to it; it is not waited for long."""
         with contextlib.suppress(TimeoutError):
-            return await asyncio.wait_for(self.process.wait(), _LAST_SECONDS)
+            async with asyncio.timeout(_LAST_SECONDS):
+                return await self.process.wait()
         await self.end()
         return 0
 

@@ -1,4 +1,4 @@
-"""The process of a node: its agent, until it is told to stop."""
+"""The process of a node, `python -m comity.node.process HOME`: its agent, until it is told to stop."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import fcntl
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from comity.core.errors import ConfigError
+from comity.core.errors import ComityError, ConfigError
 from comity.identity.keys import SigningKey
 from comity.node.agent import Agent
 from comity.node.child import ChildExecutor
@@ -62,3 +64,14 @@ def _alone(home: NodeHome) -> Iterator[None]:
                 "another agent works in this folder", where=str(home.path), mend="end it first, or choose another home"
             ) from None
         yield
+
+
+def main() -> None:
+    try:
+        serve(NodeHome(Path(sys.argv[1])))
+    except ComityError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,9 @@ from comity.store.rows import Record, RunRow
 from comity.wire import messages
 from comity.wire.messages import Assignment, Blob, RoundFacts, RunFacts, RunState, Verdict
 
+_SAID = 4
+"""Of so many parties the words are told when a run fails."""
+
 _STATES: Mapping[Ending, RunState] = {
     Ending.COMPLETED: "completed",
     Ending.STOPPED: "stopped",
@@ -90,8 +93,17 @@ class LiveRun:
 
     @property
     def detail(self) -> str:
+        """Why the run has ended; of one that has failed also what the parties have said in the round that did not come.
+
+        They are those that know: a policy that forbids the job, data that are not there.
+        """
         finished = self.coordinator.finished
-        return self.failure or ("" if finished is None else finished.detail)
+        told = self.failure or ("" if finished is None else finished.detail)
+        if self.state != "failed":
+            return told
+        said = {party: f"{party}: {reason}: {detail}" for party, reason, detail in self.refused}
+        more = [f"and {len(said) - _SAID} more parties"] if len(said) > _SAID else []
+        return "; ".join([told, *list(said.values())[:_SAID], *more])
 
     @property
     def model(self) -> Model:

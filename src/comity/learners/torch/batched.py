@@ -152,16 +152,16 @@ class BatchedTrainer:
         optimizer = None if fused else FlatOptimizer(work.plan, lr, shift, stack.flat[:, :trained], stack.gradient)
         sizes = torch.from_numpy(table.sizes).to(index.device)
         sums = torch.zeros_like(sizes[0])
-        for step, batch in enumerate(table.batches(self.resident.feeder)):
-            active = table.active(step)
-            first = stack.first(_at_least(active, len(stack.flat)))
-            x, y, shares = (part[: len(first.flat)] for part in batch)
+        for seen, active, batch in zip(sizes, table.active(), table.batches(self.resident.feeder), strict=True):
+            width = _at_least(active, len(stack.flat))
+            first = stack.first(width)
+            x, y, shares = (part[:width] for part in batch)
             if optimizer is None:
                 means = first.fused_step(x, y, shares)(x, y, shares, -lr)
             else:
                 means = first.gradient_step(x, y, shares)(x, y, shares)
                 optimizer.step(active)
-            sums[: len(means)].addcmul_(means, sizes[step, : len(means)])
+            sums[:width].addcmul_(means, seen[:width])
         outcome.losses[index, 0] = sums[: len(rows)]
         outcome.losses[index, 1] = sizes.sum(0)[: len(rows)]
         stack.store(index, weights, outcome.change, outcome.local)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,7 +35,8 @@ class Border:
 
     def send(self, work: Work, change: Tensor, local: Tensor | None, steps: Tensor, losses: Tensor) -> Trained:
         """The outcome, as NumPy where `work.weights` is NumPy."""
-        examples = torch.tensor([[float(len(party))] for party in work.examples], device=self.device)
+        lengths = np.array([len(party) for party in work.examples], dtype=np.float32)
+        examples = torch.from_numpy(lengths[:, None]).to(self.device)
         out = {"change": change, "steps": steps, "examples": examples, "loss": losses}
         sent = {name: like(work.weights, tensor) for name, tensor in out.items()}
         return Trained(

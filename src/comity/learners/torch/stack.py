@@ -80,7 +80,7 @@ class Stack:
         return self._step(x, y, shares, fused=False)
 
     def _step(self, x: Tensor, y: Tensor, shares: Tensor, *, fused: bool) -> Any:
-        key = (tuple(x.shape), x.dtype, tuple(y.shape), y.dtype, fused)
+        key = (x.shape, x.dtype, y.shape, y.dtype, fused)
         if key not in self._steps:
             self._steps[key] = self._trace(x, y, shares, fused=fused)
         return self._steps[key]

@@ -51,9 +51,10 @@ class Timetable:
                 own[start : min(start + examples, stop)] = whole[: stop - start]
         return cls(parties, positions.reshape(width, steps, widest).transpose(1, 0, 2), sizes, counts)
 
-    def active(self, step: int) -> int:
-        """How many parties, a prefix of the rows, still train at a step."""
-        return int(np.count_nonzero(self.counts > step))
+    def active(self) -> list[int]:
+        """How many parties, a prefix of the rows, still train at each step."""
+        active: list[int] = (self.counts > np.arange(len(self.positions))[:, None]).sum(axis=1).tolist()
+        return active
 
     def batches(self, feeder: Feeder) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """For every step: features `[K, B, ...]`, targets `[K, B, ...]`, and shares in the mean `[K, B]`."""

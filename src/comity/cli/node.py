@@ -1,0 +1,113 @@
+"""`comity node`: a party that holds data."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from comity.cli import node_data, node_log, node_policy, node_requests
+from comity.cli.node_home import Home, home_at
+from comity.cli.reporting import ExitCode, err, out, reported
+from comity.cli.words import AsJson, Debug, group, paragraphs
+
+app = group(
+    "A node: a party that holds data, and decides by its owner's policy what is computed on them. It opens one "
+    "connection to the server and listens on none.",
+    "[bold]comity node join TOKEN[/bold], [bold]comity node data add NAME PATH[/bold], a policy in policy.toml, and "
+    "[bold]comity node start[/bold].",
+    "The node's folder is ./node, or the one that --home or COMITY_NODE names.",
+)
+app.add_typer(node_data.app, name="data")
+app.add_typer(node_policy.app, name="policy")
+app.add_typer(node_requests.app, name="requests")
+app.add_typer(node_log.app, name="log")
+
+
+@app.command(
+    help=paragraphs(
+        "Become a node of a deployment, by the invitation that its operator has given you. The node's keys are made "
+        "here and never leave; the server that you talk to is the one of the invitation or none.",
+        "It leaves a policy that allows nothing: nothing runs here before you say what may.",
+        "Example: [bold]comity node join comity1.AbC… --home /srv/comity[/bold]",
+    )
+)
+def join(
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The invitation, one line.", show_default=False)],
+    home: Home = None,
+    proxy: Annotated[
+        str, typer.Option("--proxy", metavar="URL", help="A proxy on the way out: http://HOST:PORT.")
+    ] = "",
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    with reported(debug):
+        where = home_at(home)
+        from comity.node.join import join as become
+
+        config = asyncio.run(become(token, where, time.time, proxy))
+        if as_json:
+            facts = {"name": config.name, "deployment": config.deployment, "address": config.address}
+            typer.echo(json.dumps({**facts, "home": str(where.path)}))
+            return
+        out.print(
+            f"[bold]{config.name}[/bold] is now a node of {escape(config.deployment)}, in {escape(str(where.path))}"
+        )
+        option = f" --home {escape(str(home))}" if home is not None else ""
+        out.print(f"[dim]next[/dim]  comity node data add NAME PATH{option}", soft_wrap=True)
+        out.print(f"      say what may run in {escape(str(where.policy_file))}", soft_wrap=True)
+        out.print(f"      comity node start{option}", soft_wrap=True)
+
+
+@app.command(
+    help=paragraphs(
+        "Work for the deployment until told to stop (Ctrl-C, SIGTERM). The node asks the server for work, judges it "
+        "by policy.toml, computes it in a process without keys, and sends what leaves; log.jsonl has all of it.",
+        "Whatever happens to the server, the network or this machine: started again, it goes on.",
+        "Example: [bold]comity node start --home /srv/comity[/bold]",
+    )
+)
+def start(home: Home = None, debug: Debug = False) -> None:
+    with reported(debug):
+        where = home_at(home)
+        config = where.config
+        err.print(
+            f"node [bold]{escape(config.name)}[/bold] works for {escape(config.deployment)} at "
+            f"{escape(config.address)}; what it does is in {escape(str(where.log_file))}",
+            soft_wrap=True,
+        )
+        sys.stderr.flush()
+        # In the place of this process, without what a command line needs: a node is idle most of its life, and small.
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "comity.node.process", str(where.path)])
+
+
+@app.command(
+    help=paragraphs(
+        "Check everything that a node needs, each by itself: clock, name, certificate, proxy, keys, versions, disk, "
+        "data, policy, and what the system allows; and say what to do where something is wrong.",
+        "Ends with 1 where a check fails.",
+        "Example: [bold]comity node doctor[/bold]",
+    )
+)
+def doctor(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    with reported(debug):
+        where = home_at(home)
+        from comity.node.doctor import examine
+
+        findings = asyncio.run(examine(where, time.time))
+        if as_json:
+            typer.echo(json.dumps([vars(finding) for finding in findings]))
+        else:
+            for finding in findings:
+                sign = "[green]ok[/green]  " if finding.ok else "[bold red]NO[/bold red]  "
+                out.print(f"{sign}{escape(finding.check)}: {escape(finding.detail)}", soft_wrap=True)
+                if not finding.ok and finding.mend:
+                    out.print(f"    [green]→[/green] {escape(finding.mend)}", soft_wrap=True)
+        if not all(finding.ok for finding in findings):
+            raise typer.Exit(ExitCode.FAILED)

@@ -1,0 +1,135 @@
+"""`comity node requests`: jobs that wait for their owner's decision."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from comity.cli.node_home import Home, joined
+from comity.cli.reporting import out, reported
+from comity.cli.words import AsJson, Debug, group, moment, paragraphs
+
+if TYPE_CHECKING:
+    from comity.node.home import NodeHome
+    from comity.node.requests import Request, Requests
+
+app = group(
+    "Jobs that the policy neither allows nor refuses wait here for you. Look at one, then decide.",
+    "Example: [bold]comity node requests show 4be1[/bold]",
+)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="A request's id, or how it begins.", show_default=False)]
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="For the record.")]
+
+
+@app.command(
+    "list",
+    help=paragraphs(
+        "The requests that wait; with --all, those that were decided as well.",
+        "Example: [bold]comity node requests list[/bold]",
+    ),
+)
+def list_requests(
+    every: Annotated[bool, typer.Option("--all", help="Those that were decided, too.")] = False,
+    home: Home = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    with reported(debug):
+        requests = _requests(joined(home))
+        found = requests.all() if every else requests.pending()
+        if as_json:
+            typer.echo(json.dumps([asdict(request) for request in found]))
+            return
+        if not found:
+            out.print("nothing waits for you")
+            return
+        table = Table(box=SIMPLE_HEAD)
+        for heading in ("request", "state", "job", "by", "data set", "code", "since"):
+            table.add_column(heading)
+        for request in found:
+            table.add_row(*map(escape, _row(request)))
+        out.print(table)
+
+
+@app.command(
+    help=paragraphs(
+        "Everything to decide upon: who sends the job, what of the policy it meets, its manifest, and the source that "
+        "would run here, file by file.",
+        "Example: [bold]comity node requests show 4be1[/bold]",
+    )
+)
+def show(id: Id, home: Home = None, debug: Debug = False) -> None:
+    with reported(debug):
+        node = joined(home)
+        requests = _requests(node)
+        typer.echo(requests.show(id))
+        for path, text in _source(node, requests.get(id)):
+            typer.echo(f"\n──── {path}\n{text}")
+
+
+@app.command(
+    help=paragraphs(
+        "Let a job run: this job, on the data set that it asked for, with exactly the source that was shown. The node "
+        "takes part from its next request for work on.",
+        "Example: [bold]comity node requests approve 4be1 --why 'ethics vote 12'[/bold]",
+    )
+)
+def approve(id: Id, why: Why = "", home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    with reported(debug):
+        _tell(_requests(joined(home)).approve(id, who=getpass.getuser(), why=why), as_json)
+
+
+@app.command(
+    help=paragraphs(
+        "Refuse a job, also one that was approved: what that granted ends with it.",
+        "Example: [bold]comity node requests deny 4be1 --why 'too few parties'[/bold]",
+    )
+)
+def deny(id: Id, why: Why = "", home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    with reported(debug):
+        _tell(_requests(joined(home)).deny(id, who=getpass.getuser(), why=why), as_json)
+
+
+def _requests(node: NodeHome) -> Requests:
+    from comity.node.requests import Requests
+
+    return Requests(node.path, time.time)
+
+
+def _row(request: Request) -> tuple[str, ...]:
+    code = "none" if request.source is None else f"{request.source[:12]}…"
+    since = moment(request.asked)
+    return request.id, request.state, f"{request.job[:12]}…", request.submitter, request.dataset, code, since
+
+
+def _source(node: NodeHome, request: Request) -> Iterator[tuple[str, str]]:
+    """The files that came with a request, as the task would find them; no character of them steers a terminal."""
+    from comity.wire.digests import source_digest
+    from comity.wire.messages import Source
+
+    for file in sorted(node.runs.glob("*/source.json")) if request.source is not None else ():
+        try:
+            files = Source.model_validate_json(file.read_bytes()).files
+        except (OSError, ValueError):
+            continue
+        if source_digest(files) == request.source:
+            for path, text in sorted(files.items()):
+                yield path, "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+            return
+
+
+def _tell(request: Request, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(asdict(request)))
+    else:
+        out.print(f"request {request.id} is [bold]{request.state}[/bold]")
