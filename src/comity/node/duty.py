@@ -243,7 +243,8 @@ def _plain(text: str) -> str:
 
 
 def _explained(job: ReceivedJob, assignment: Assignment) -> str:
-    """What an owner is shown before anything runs: what comes down, where the source lies, and the manifest."""
+    """What an owner is shown before anything runs: what comes down, the code to be run, and the manifest."""
     lines = [f"received in each round: {name}, {blob.size:,} bytes" for name, blob in assignment.broadcast.items()]
-    lines += [f"source, to be read before it is approved: {job.source and job.source / path}" for path in job.files]
+    for path, text in sorted(job.files.items()):
+        lines += [f"to be run, {path}:", text]
     return "\n".join([*lines, "the manifest:", json.dumps(job.manifest, indent=1, sort_keys=True)])

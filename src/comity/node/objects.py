@@ -86,7 +86,7 @@ def _installed_objects(node: Json, packages: Sequence[str]) -> list[Any]:
             raise ManifestError(
                 f"{name} is outside the packages that may be used here",
                 where="manifest",
-                mend=f"the owner can allow it: add {path.partition('.')[0]!r} to `packages` in policy.toml",
+                mend=f"the owner can allow it: add {path.partition('.')[0]!r} to `packages` in node.toml",
             )
         try:
             target: Any = importlib.import_module(path)
