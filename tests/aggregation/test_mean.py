@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comity.aggregation.mean import Mean
+from comity.core.arrays import StoredRow
 from comity.core.contribution import Contribution, Exchange, Value
 from comity.core.errors import ConfigError, RunError
 from comity.core.seeds import Seed
@@ -52,6 +53,34 @@ def test_the_result_does_not_depend_on_batches_bit_for_bit(sizes: list[int], see
         in_parts.add(whole.rows(slice(start, start + size)))
         start += size
     assert np.array_equal(at_once.finish(99).vectors.w, in_parts.finish(99).vectors.w)
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=6), st.integers(0, 99))
+def test_nor_do_the_summed_metrics(sizes: list[int], seed: int) -> None:
+    whole = contributions(sum(sizes), seed)
+    at_once, in_parts = Mean().start(EXCHANGE), Mean().start(EXCHANGE)
+    at_once.add(whole)
+    start = 0
+    for size in sizes:
+        in_parts.add(whole.rows(slice(start, start + size)))
+        start += size
+    assert np.array_equal(at_once.metrics["loss"], in_parts.metrics["loss"])
+
+
+def test_a_row_in_a_store_counts_like_one_in_memory_and_is_read_run_by_run() -> None:
+    vector = Seed.of(0).rng().normal(size=150_000).astype(np.float32)
+    reads: list[tuple[int, int]] = []
+
+    def read(start: int, stop: int) -> np.ndarray:
+        reads.append((start, stop))
+        return vector[start:stop]
+
+    stored, held = Mean().start(EXCHANGE), Mean().start(EXCHANGE)
+    stored.add(Contribution(Vectors(w=StoredRow(len(vector), vector.dtype, read)), np.array([[3.0]])))
+    held.add(Contribution(Vectors(w=vector[None]), np.array([[3.0]])))
+    assert np.array_equal(stored.finish(1).vectors.w, held.finish(1).vectors.w)
+    assert len(reads) > 1
+    assert [start for start, _ in reads[1:]] == [stop for _, stop in reads[:-1]]
 
 
 def test_a_factor_damps_what_is_added_and_not_the_weight() -> None:
