@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,11 +69,7 @@ def list_requests(
 )
 def show(id: Id, home: Home = None, debug: Debug = False) -> None:
     with reported(debug):
-        node = joined(home)
-        requests = _requests(node)
-        typer.echo(requests.show(id))
-        for path, text in _source(node, requests.get(id)):
-            typer.echo(f"\n──── {path}\n{text}")
+        typer.echo(_requests(joined(home)).show(id))
 
 
 @app.command(
@@ -110,22 +105,6 @@ def _row(request: Request) -> tuple[str, ...]:
     code = "none" if request.source is None else f"{request.source[:12]}…"
     since = moment(request.asked)
     return request.id, request.state, f"{request.job[:12]}…", request.submitter, request.dataset, code, since
-
-
-def _source(node: NodeHome, request: Request) -> Iterator[tuple[str, str]]:
-    """The files that came with a request, as the task would find them; no character of them steers a terminal."""
-    from comity.wire.digests import source_digest
-    from comity.wire.messages import Source
-
-    for file in sorted(node.runs.glob("*/source.json")) if request.source is not None else ():
-        try:
-            files = Source.model_validate_json(file.read_bytes()).files
-        except (OSError, ValueError):
-            continue
-        if source_digest(files) == request.source:
-            for path, text in sorted(files.items()):
-                yield path, "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
-            return
 
 
 def _tell(request: Request, as_json: bool) -> None:

@@ -18,7 +18,7 @@ from comity.data import Examples, Parties, PartyData
 from comity.demo import setting
 from comity.jobs.job import Job
 from comity.learners.base import Model, statistics_sizes
-from comity.learners.plan import LocalPlan
+from comity.learners.plan import LocalPlan, LocalSGD
 from comity.programs.fedavg import FedAvg
 from comity.programs.party import Party
 
@@ -30,14 +30,14 @@ def pooled(data: Parties) -> Parties:
     return Parties(("everyone",), examples, np.array([0, len(examples)]), ends, data.test, data.classes)
 
 
-def centralised(seed: int) -> Job:
-    """A federation of one party: plain training, one pass over its examples in each round."""
-    return Job(FedAvg(setting.model(), setting.PASS), Rounds(count=setting.ROUNDS), seed=seed)
+def centralised(seed: int, plan: LocalSGD = setting.PASS, rounds: int = setting.ROUNDS) -> Job:
+    """A federation of one party: plain training, by `plan` in each round."""
+    return Job(FedAvg(setting.model(), plan), Rounds(count=rounds), seed=seed)
 
 
-def alone(seed: int) -> Job:
-    """Every party for itself, one pass over its own examples in each round."""
-    return Job(Alone(setting.model(), setting.PASS, seed), Rounds(count=setting.ROUNDS), seed=seed)
+def alone(seed: int, plan: LocalSGD = setting.PASS, rounds: int = setting.ROUNDS) -> Job:
+    """Every party for itself, by `plan` in each round."""
+    return Job(Alone(setting.model(), plan, seed), Rounds(count=rounds), seed=seed)
 
 
 @dataclass(frozen=True, eq=False)

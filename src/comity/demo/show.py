@@ -15,6 +15,7 @@ from comity.core.files import replace_file
 from comity.data import FederatedData, Parties, catalogue
 from comity.demo import baselines, setting
 from comity.demo.picture import draw
+from comity.demo.table import accuracy_table
 from comity.jobs.explain import Explanation, human_bytes
 from comity.jobs.job import Job
 from comity.runs.progress import Progress
@@ -86,29 +87,10 @@ def _run(job: Job, data: FederatedData, console: Console) -> Run:
 
 
 def _table(results: Results) -> Table:
-    federated, centralised, alone = results.accuracy
-    spread = results.federated.evaluate().spread("accuracy")
     history = results.federated.history
     moved = sum(record.bytes_up + record.bytes_down for record in history) / setting.PARTIES
     seconds = sum(history.column("seconds")) / len(history)
-    table = Table(box=SIMPLE_HEAD, title="Accuracy", title_justify="left", show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    for name, value in (
-        ("on the common test set", ""),
-        ("  [bold]federated[/bold]", f"[bold]{federated:.1%}[/bold]"),
-        ("  centralised, on pooled data", f"{centralised:.1%}"),
-        ("  alone, mean over parties", f"{alone:.1%}"),
-        ("federated, on the parties' own held-out digits", ""),
-        ("  mean over parties", f"{spread.mean:.1%}"),
-        ("  worst tenth", f"{spread.worst_tenth:.1%}"),
-        ("  best", f"{spread.best:.1%}"),
-        ("cost", ""),
-        ("  sent and received by a party, in all", human_bytes(moved)),
-        ("  a round", f"{1000 * seconds:.0f} ms"),
-    ):
-        table.add_row(name, value)
-    return table
+    return accuracy_table(results.accuracy, results.federated.evaluate().spread("accuracy"), moved, seconds)
 
 
 def _save(results: Results, folder: Path) -> None:
