@@ -26,7 +26,7 @@ Server = Annotated[
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or how it begins.", show_default=False)]
 
-_PATIENCE = 10.0
+_PATIENCE = 20.0
 LASTING = 600.0
 """Seconds for which a server may be away while a run is watched."""
 

@@ -44,6 +44,14 @@ def join(
     proxy: Annotated[
         str, typer.Option("--proxy", metavar="URL", help="A proxy on the way out: http://HOST:PORT.")
     ] = "",
+    packages: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--package",
+            metavar="NAME",
+            help="An installed package whose classes jobs may name, such as sklearn; may be repeated.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -51,7 +59,7 @@ def join(
         where = home_at(home)
         from comity.node.join import join as become
 
-        config = asyncio.run(become(token, where, time.time, proxy))
+        config = asyncio.run(become(token, where, time.time, proxy, packages or ()))
         if as_json:
             facts = {"name": config.name, "deployment": config.deployment, "address": config.address}
             typer.echo(json.dumps({**facts, "home": str(where.path)}))

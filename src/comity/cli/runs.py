@@ -45,11 +45,11 @@ def list_runs(identity: Identity = None, server: Server = None, as_json: AsJson 
             typer.echo(json.dumps([run.model_dump(mode="json") for run in runs]))
             return
         table = Table(box=SIMPLE_HEAD)
-        for heading in ("run", "state", "rounds", "parties", "data set", "by", "since"):
-            right = heading in ("rounds", "parties")
-            table.add_column(heading, justify="right" if right else "left", no_wrap=heading in ("run", "since"))
+        for heading in ("run", "state", "rounds", "nodes", "data set", "by", "since"):
+            right, wraps = heading in ("rounds", "nodes"), heading in ("data set", "by")
+            table.add_column(heading, justify="right" if right else "left", no_wrap=not wraps)
         for run in runs:
-            rounds = f"{run.rounds:,} of {run.planned:,}"
+            rounds = f"{run.rounds:,}/{run.planned:,}"
             since = moment(run.created)
             table.add_row(run.id, run.state, rounds, f"{len(run.parties):,}", run.dataset, run.submitter, since)
         out.print(table)

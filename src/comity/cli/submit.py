@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +16,15 @@ from comity.cli.prepare import prepare
 from comity.cli.reporting import out, reported
 from comity.cli.runs import end, watched
 from comity.cli.words import AsJson, Assignments, Debug, alone, paragraphs
+from comity.core.errors import RunError
 
 if TYPE_CHECKING:
-    from comity.deployment.client import Client
+    from comity.deployment.client import Client, Wanted
     from comity.deployment.deployment import Deployment
-    from comity.wire.messages import RunFacts
+    from comity.wire.messages import Member, RunFacts
+
+_GATHERING = 120.0
+_LOOK = 0.5
 
 SUBMIT = paragraphs(
     "Submit a job file to the nodes of a deployment, which decide each by its owner's policy.",
@@ -45,6 +51,9 @@ def submit(
         list[str] | None,
         typer.Option("--tag", metavar="TAG", help="Only nodes with this tag; may be repeated."),
     ] = None,
+    wait_for: Annotated[
+        int, typer.Option("--wait-for", min=0, metavar="N", help="First wait until so many such nodes are there.")
+    ] = 0,
     watch: Annotated[bool, typer.Option("--watch", help="Show its progress, to its end.")] = False,
     folder: Annotated[
         Path | None,
@@ -68,6 +77,7 @@ def submit(
 
         async def ask(client: Client) -> RunFacts:
             wanted = Wanted(where.dataset, where.nodes, where.tags)
+            await _gathered(client, wanted, wait_for)
             with tempfile.TemporaryDirectory(prefix="comity-") as scratch:
                 return await client.submit(prepared.job, wanted, source, Path(scratch))
 
@@ -82,6 +92,29 @@ def submit(
             end(ended, as_json)
         elif as_json:
             typer.echo(facts.model_dump_json())
+
+
+async def _gathered(client: Client, wanted: Wanted, count: int) -> None:
+    """Wait until `count` nodes that can take part have been heard of. Raises `RunError` where they do not come."""
+    until, there = time.monotonic() + _GATHERING, 0
+    while count:
+        fits = [member for member in await client.nodes() if _fits(member, wanted)]
+        if (there := len(fits)) >= count:
+            return
+        if time.monotonic() > until:
+            raise RunError(
+                f"{there} of {count} nodes are there after {_GATHERING:.0f} seconds",
+                where=f"data set {wanted.dataset}",
+                mend="see who is missing: comity nodes list",
+            )
+        await asyncio.sleep(_LOOK)
+
+
+def _fits(member: Member, wanted: Wanted) -> bool:
+    """Whether a node would take part, as the server will see it."""
+    named = not wanted.nodes or member.name in wanted.nodes
+    offers = wanted.dataset in member.datasets and set(wanted.tags) <= set(member.tags)
+    return member.role == "node" and not member.revoked and member.seen is not None and named and offers
 
 
 def _overridden(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from comity.core.errors import ConfigError
 from comity.core.files import replace_file
@@ -13,11 +13,14 @@ from comity.node.home import NodeConfig, NodeHome
 from comity.node.policy import starter
 
 
-async def join(token: str, home: NodeHome, now: Callable[[], float], proxy: str = "") -> NodeConfig:
+async def join(
+    token: str, home: NodeHome, now: Callable[[], float], proxy: str = "", packages: Sequence[str] = ()
+) -> NodeConfig:
     """Spend an invitation for the node in `home`, and leave there all that its agent needs, and a first policy.
 
-    The policy allows nothing until its owner changes it. May be repeated with the same token where it was cut off.
-    Raises `ConfigError` where the folder is a node already, and what `enrol` raises.
+    `packages` are the installed ones, beside Comity, that jobs may name. The policy allows nothing until its owner
+    changes it. May be repeated with the same token where it was cut off. Raises `ConfigError` where the folder is a
+    node already, and what `enrol` raises.
     """
     invitation = Invitation.of(token)
     if home.config_file.exists():
@@ -39,6 +42,7 @@ async def join(token: str, home: NodeHome, now: Callable[[], float], proxy: str 
         deployment=enrolled.about.deployment,
         registrar=enrolled.about.registrar,
         proxy=proxy,
+        packages=tuple(packages),
     )
     home.write(config)
     return config

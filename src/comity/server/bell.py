@@ -20,6 +20,10 @@ class Bell:
             for event in self._waiting.get(key, ()):
                 event.set()
 
+    def ring_all(self) -> None:
+        """Wake everybody: the server is about to end, and whoever asks again finds the next one."""
+        self.ring(*self._waiting)
+
     async def wait(self, key: Hashable, timeout: float) -> bool:
         """Whether it rang for `key` within `timeout` seconds from now."""
         event = asyncio.Event()

@@ -7,10 +7,12 @@ import secrets
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
 from comity.server.app import build
+from comity.server.bell import Bell
 from comity.server.config import ServerConfig
 from comity.server.home import ServerHome
 from comity.server.logs import setup_logs
@@ -28,7 +30,7 @@ def serve(folder: Path, config: ServerConfig) -> None:
     logging.getLogger("comity.server").info(
         "serving", extra={"deployment": config.name, "host": host, "port": config.port, "tls": config.tls}
     )
-    uvicorn.run(
+    settings = uvicorn.Config(
         build(deployment),
         host=host,
         port=config.port,
@@ -45,3 +47,16 @@ def serve(folder: Path, config: ServerConfig) -> None:
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_GRACE,
     )
+    _Server(settings, deployment.federation.bell).run()
+
+
+class _Server(uvicorn.Server):
+    """Told to stop, it answers those that wait for something to happen, so that it need not wait for them."""
+
+    def __init__(self, settings: uvicorn.Config, bell: Bell) -> None:
+        super().__init__(settings)
+        self._bell = bell
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._bell.ring_all()
+        super().handle_exit(sig, frame)
