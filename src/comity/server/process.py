@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import sys
 import time
 from pathlib import Path
-from types import FrameType
+from socket import socket
 
 import uvicorn
 
@@ -20,6 +21,7 @@ from comity.server.logs import setup_logs
 _LOOPBACK = "127.0.0.1"
 _KEEP_ALIVE = 75
 _GRACE = 10
+_LAST_CALL = 0.05
 
 
 def serve(folder: Path, config: ServerConfig) -> None:
@@ -57,6 +59,7 @@ class _Server(uvicorn.Server):
         super().__init__(settings)
         self._bell = bell
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._bell.ring_all()
-        super().handle_exit(sig, frame)
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        # Once no connection takes another request: whoever was answered before would ask again.
+        asyncio.get_running_loop().call_later(_LAST_CALL, self._bell.ring_all)
+        await super().shutdown(sockets)
