@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.commands import comity, environment
+from support.live import free_port
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 EXPECTED = {
@@ -52,3 +54,25 @@ def test_the_quickstart_runs_from_the_command_line(tmp_path: Path) -> None:
     ended = comity("run", quickstart, "--set", "rounds.count=2", folder=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert list(tmp_path.glob("runs/quickstart-*/model.safetensors"))
+
+
+@pytest.mark.long
+def test_four_hospitals_train_one_model_by_one_script(tmp_path: Path) -> None:
+    script = Path(__file__).parent.parent / "examples" / "hospitals" / "run.sh"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    ended = subprocess.run(
+        ["sh", str(script), "out"],
+        cwd=tmp_path,
+        env=environment(PATH=path, PORT=str(free_port())),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.count("allowed: the owner's policy allows it") == 4
+    assert "completed: 20 rounds" in ended.stdout
+    assert "that of a simulation with the same four files, bit for bit" in ended.stdout
+    table = [line.split() for line in ended.stdout.splitlines()]
+    [federated, pooled] = next(map(float, words[2:]) for words in table if words[:1] == ["all"] and len(words) == 4)
+    assert federated > 0.8
+    assert abs(federated - pooled) < 0.02

@@ -128,7 +128,7 @@ class _Commands:
 async def _joined(place: Path, operator: IdentityFolder, names: Sequence[str], processes: Processes) -> list[NodeHome]:
     """A node of each name, once the server answers."""
     homes = []
-    async with Client(operator, patience=1.0) as client:
+    async with Client(operator, patience=5.0) as client:
         await _until(processes, lambda: _answers(client), "the server")
         for name in names:
             token = (await client.invite(Invite(name=name))).token

@@ -1,0 +1,77 @@
+"""A real server on loopback and real nodes, as processes that the tests end by their ids."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from comity.cli.app import app
+from comity.demo.processes import Processes
+
+RUNNER = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+
+
+def comity(*words: str | Path, **variables: str) -> Result:
+    """The command in this process."""
+    return RUNNER.invoke(app, [str(word) for word in words], env=variables)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def until(ready: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait for something that another process does."""
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.1)
+
+
+@dataclass(frozen=True, eq=False)
+class Live:
+    """A server in `folder`, the operator's identity, and the processes."""
+
+    folder: Path
+    processes: Processes
+
+    @property
+    def operator(self) -> Path:
+        return self.folder / "server" / "operator"
+
+    def asks(self, *words: str | Path) -> Result:
+        """The command in the operator's name."""
+        return comity(*words, COMITY_IDENTITY=str(self.operator))
+
+    def token(self, name: str, *words: str) -> str:
+        invited = self.asks("server", "invite", name, *words)
+        assert invited.exit_code == 0, invited.output
+        return invited.stdout.strip()
+
+    def node(self, name: str) -> Path:
+        """A node that has joined; its folder."""
+        home = self.folder / name
+        ended = comity("node", "join", self.token(name), "--home", home)
+        assert ended.exit_code == 0, ended.output
+        return home
+
+    def start_node(self, name: str) -> None:
+        self.processes.start(name, "node", "start", "--home", str(self.folder / name))
+
+
+def serve(folder: Path, processes: Processes) -> Live:
+    """Make a server in `folder/server` and start it."""
+    port = free_port()
+    words = ("server", "init", folder / "server", "--name", "study", "--host", "127.0.0.1")
+    address = f"https://127.0.0.1:{port}"
+    made = comity(*words, "--address", address, COMITY_IDENTITY=str(folder / "operator"))
+    assert made.exit_code == 0, made.output
+    processes.start("server", "server", "start", str(folder / "server"))
+    return Live(folder, processes)
