@@ -8,14 +8,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from comity.coordination.synchronous import Rounds as RoundPolicy
-from comity.core.errors import ConfigError, RunError
+from comity.core.errors import ConfigError, MissingDependency, RunError
 from comity.core.files import replace_file
-from comity.deployment.client import Client, Wanted
-from comity.deployment.following import final_weights, follow
 from comity.deployment.source import source_of
-from comity.identity.folder import IdentityFolder
 from comity.jobs.job import Job
 from comity.programs.evaluate import Evaluate
 from comity.runs.evaluation import Evaluation
@@ -23,6 +21,10 @@ from comity.runs.folder import RunFolder
 from comity.runs.history import History
 from comity.runs.model import TrainedModel
 from comity.runs.run import Run, Settings
+
+if TYPE_CHECKING:
+    from comity.deployment.client import Client
+    from comity.identity.folder import IdentityFolder
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,13 @@ class Deployment:
     tags: Sequence[str] = ()
     identity: str | Path | None = None
 
+    def __post_init__(self) -> None:
+        MissingDependency.check(("aiohttp", "cryptography", "pydantic"), "node", "a deployment")
+
     @property
     def folder(self) -> IdentityFolder:
+        from comity.identity.folder import IdentityFolder
+
         return IdentityFolder(Path(self.identity)) if self.identity is not None else IdentityFolder.default()
 
     def carry_out(self, job: Job, settings: Settings) -> Run:
@@ -63,6 +70,9 @@ class Deployment:
         return Evaluation(history[-1].train, history.party_records(), history.rejections())
 
     async def _carry_out(self, job: Job, settings: Settings) -> Run:
+        from comity.deployment.client import Client
+        from comity.deployment.following import final_weights, follow
+
         with tempfile.TemporaryDirectory(prefix="comity-") as scratch:
             folder = RunFolder(settings.folder, job) if settings.folder is not None else None
             async with Client(self.folder, self.url) as client:
@@ -83,6 +93,8 @@ class Deployment:
 
     async def _begun(self, client: Client, job: Job, settings: Settings, scratch: Path) -> str:
         """The id of the run: a new one, or the one that the folder was begun with."""
+        from comity.deployment.client import Wanted
+
         if settings.folder is None:
             wanted = Wanted(self.dataset, self.nodes, self.tags)
             return (await client.submit(job, wanted, source_of(job), scratch)).id
