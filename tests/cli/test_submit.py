@@ -74,6 +74,17 @@ def simulated(federation: Live) -> ct.Run:
     return ct.run(job, ct.Simulation(ct.data.from_folder(federation.folder / "data", target="y"), engine="resident"))
 
 
+def test_python_says_the_same_and_parties_judge_the_model(federation: Live, finished: Path) -> None:
+    expected = simulated(federation)
+    where = ct.Deployment(dataset="points", identity=federation.operator)
+    run = ct.run(expected.job, where)
+    np.testing.assert_array_equal(run.model.vector, expected.model.vector)
+    with pytest.raises(ct.ComityError, match="waits for the owner's decision"):
+        run.evaluate()
+    approve_all(federation)
+    assert run.evaluate().pooled == pytest.approx(expected.evaluate().pooled)
+
+
 def same(left: Path, right: Path) -> bool:
     return left.read_bytes() == right.read_bytes()
 
@@ -88,10 +99,12 @@ def test_the_model_is_that_of_the_simulation(federation: Live, finished: Path) -
 
 
 def test_a_run_is_listed_shown_and_written_again(federation: Live, finished: Path, tmp_path: Path) -> None:
-    newest, first = json.loads(federation.asks("runs", "list", "--json").stdout)[:2]
-    assert (newest["state"], newest["rounds"], newest["parties"]) == ("completed", 4, list(NODES))
-    assert first["state"] == "failed"
-    run = newest["id"]
+    run = json.loads((finished / "run.json").read_text())["id"]
+    listed = json.loads(federation.asks("runs", "list", "--json").stdout)
+    facts = next(facts for facts in listed if facts["id"] == run)
+    assert (facts["state"], facts["rounds"], facts["parties"]) == ("completed", 4, list(NODES))
+    first = listed[-1]
+    assert (first["state"], first["rounds"]) == ("failed", 0)
     assert run in federation.asks("runs", "list").stdout
     shown = federation.asks("runs", "show", run[:8]).stdout
     assert "completed" in shown

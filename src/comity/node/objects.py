@@ -38,7 +38,8 @@ def read_job(text: str, source: Path | None, packages: Sequence[str]) -> Job:
             objects += _own_objects(module)
             faults += [f"{file.relative_to(source)}: {fault}"] if fault else []
     try:
-        return Job.from_json(text, objects)
+        # An evaluation's weights do not travel in the manifest: they are what the party is sent in the round.
+        return Job.from_json(text, objects, stand_ins={"job.program.start": None})
     except ManifestError as error:
         told = f"; of the source, this did not load: {'; '.join(faults)}" if faults else ""
         mend = f"{error.mend}; {_MODULE_LEVEL}" if error.mend else _MODULE_LEVEL
