@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import comity as ct
 from comity.core.errors import RunError
 from comity.demo import setting
 from comity.demo.processes import Processes
-from support.commands import comity
+from support.commands import comity, command, environment
+from support.live import until
 
 ROUNDS = 5
 
@@ -39,7 +41,7 @@ def test_the_deployed_demo_reaches_the_model_of_the_simulation(tmp_path: Path) -
     assert re.search(rf"federated\s+{accuracy:.1%}", ended.stdout)
     assert not (tmp_path / "me").exists()
     assert not list((tmp_path / "scratch").iterdir())
-    assert str(tmp_path / "scratch") not in subprocess.run(["ps", "axww"], capture_output=True, text=True).stdout
+    assert not running(tmp_path / "scratch")
 
 
 def test_rounds_are_for_the_deployed_demo(tmp_path: Path) -> None:
@@ -56,3 +58,25 @@ def test_processes_end_together_and_one_that_ends_early_is_told_with_its_last_wo
         with pytest.raises(RunError, match="there is no server in this folder"):
             processes.check()
     assert [process.returncode is not None for process in processes.started.values()] == [True, True]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_ended_ends_all_its_processes(number: signal.Signals, tmp_path: Path) -> None:
+    demo = subprocess.Popen(
+        command("demo", "--deployed", "--rounds", "5000"),
+        cwd=tmp_path,
+        env=environment(TMPDIR=str(tmp_path)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: len(running(tmp_path)) == 5, 100)
+    demo.send_signal(number)
+    assert demo.wait(60) == 130
+    assert not running(tmp_path)
+
+
+def running(folder: Path) -> list[str]:
+    """The server and the nodes of a demo whose files are in `folder`."""
+    listed = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listed.splitlines() if f"{folder}/comity-demo-" in line and "task" not in line]

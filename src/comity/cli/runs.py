@@ -116,7 +116,9 @@ def resume(
     debug: Debug = False,
 ) -> None:
     with reported(debug):
-        facts = watched(identity, server, run, folder or Path("runs") / run, progress=progress and not as_json)
+        whole = asked(identity, server, lambda client: run_id(client, run))
+        kept = folder or Path("runs") / whole
+        facts = watched(identity, server, whole, kept, progress=progress and not as_json)
         end(facts, as_json)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -44,6 +45,8 @@ class Processes:
                 raise RunError(f"the process of {name} has ended with {code}:\n{said}", where=str(log))
 
     def __enter__(self) -> Processes:
+        # SIGTERM unwinds like Ctrl-C: whoever ends this process in the ordinary way leaves none of the others behind.
+        self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         return self
 
     def __exit__(
@@ -58,3 +61,4 @@ class Processes:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+        signal.signal(signal.SIGTERM, self._before)
