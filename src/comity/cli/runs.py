@@ -45,13 +45,13 @@ def list_runs(identity: Identity = None, server: Server = None, as_json: AsJson 
             typer.echo(json.dumps([run.model_dump(mode="json") for run in runs]))
             return
         table = Table(box=SIMPLE_HEAD)
-        for heading in ("run", "state", "rounds", "nodes", "data set", "by", "since"):
-            right, wraps = heading in ("rounds", "nodes"), heading in ("data set", "by")
-            table.add_column(heading, justify="right" if right else "left", no_wrap=not wraps)
+        for heading in ("run", "state", "rounds", "data set", "by", "since"):
+            wraps = heading in ("data set", "by")
+            table.add_column(heading, justify="right" if heading == "rounds" else "left", no_wrap=not wraps)
         for run in runs:
             rounds = f"{run.rounds:,}/{run.planned:,}"
             since = moment(run.created)
-            table.add_row(run.id, run.state, rounds, f"{len(run.parties):,}", run.dataset, run.submitter, since)
+            table.add_row(run.id, run.state, rounds, run.dataset, run.submitter, since)
         out.print(table)
 
 
