@@ -90,6 +90,7 @@ class Api:
         session = self.session(name)
         state = b"".join(written(states.flatten(JOB.program.init(JOB.root_seed))))
         wish = Submit(
+            run="ab" * 8,
             manifest=JOB.to_json(),
             layout=manifest.canonical(manifest.encode(JOB.program.model.layout)),
             start=await session.upload(state),
@@ -234,6 +235,7 @@ def test_a_job_that_cannot_be_carried_out_is_refused_with_the_reason(
             session = api.session("researcher")
             state = b"".join(written(states.flatten(JOB.program.init(JOB.root_seed))))
             fields: dict[str, Any] = {
+                "run": "ab" * 8,
                 "manifest": JOB.to_json(),
                 "layout": manifest.canonical(manifest.encode(JOB.program.model.layout)),
                 "start": await session.upload(state),
@@ -255,6 +257,7 @@ def test_a_first_state_that_is_not_the_jobs_is_refused(world: World) -> None:
         async with Api(world) as api:
             session = api.session("researcher")
             wish = Submit(
+                run="ab" * 8,
                 manifest=JOB.to_json(),
                 layout=manifest.canonical(manifest.encode(JOB.program.model.layout)),
                 start=await session.upload(state),

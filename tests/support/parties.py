@@ -77,6 +77,7 @@ def submission(federation: Federation, job: Job, **fields: Any) -> Submit:
     """The job as its submitter sends it; the first state is uploaded."""
     state = states.flatten(job.program.init(job.root_seed))
     return Submit(
+        run=federation.token(8).hex(),
         manifest=job.to_json(),
         layout=manifest.canonical(manifest.encode(job.program.model.layout)),
         start=federation.blobs.put(RESEARCHER, written(state)),

@@ -280,7 +280,9 @@ class Coordinator:
         for time in (self._resumes, self._closes):
             if time is not None and (due is None or time < due):
                 due = time
-        if due is not None and (self.wake is None or self.wake <= self.now or due < self.wake):
+        if self.wake is not None and self.wake <= self.now:
+            self.wake = None
+        if due is not None and (self.wake is None or due < self.wake):
             self.wake = due
             effects.append(WakeAt(due))
 

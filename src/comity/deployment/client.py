@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class Client:
         finally:
             file.unlink()
         wish = Submit(
+            run=secrets.token_hex(8),
             manifest=job.to_json(),
             layout=manifest.canonical(manifest.encode(job.program.model.layout)),
             start=start,

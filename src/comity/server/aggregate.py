@@ -17,6 +17,7 @@ from comity.jobs.job import Job
 from comity.server.liverun import LiveRun, Model
 from comity.server.vectors import StoredVectors, VectorError, written
 from comity.store.blobs import Blobs
+from comity.store.errors import Mismatch
 from comity.transforms.chain import conclude
 from comity.wire import messages
 from comity.wire.messages import Blob, RoundFacts
@@ -43,8 +44,10 @@ def inspect(blobs: Blobs, party: str, given: messages.Contributed, job: Job) -> 
         if fault is not None:
             return fault
         stored.check_digest()
-    except VectorError as error:
+    except (VectorError, Mismatch) as error:
         return Refusal(Reason.SHAPE, error.what)
+    if set(given.metrics) != set(job.exchange.metrics):
+        return Refusal(Reason.SHAPE, f"metrics {sorted(given.metrics)}; expected {sorted(job.exchange.metrics)}")
     verdict = job.admission.check(contribution_of(stored, given), job.exchange)[0]
     return None if verdict is None else Refusal(*verdict)
 
@@ -117,6 +120,8 @@ def first_model(blobs: Blobs, run: str, job: Job, submitter: str, start: Blob) -
 
     Raises `VectorError` and `CheckpointError` where that is not a state of the job's program.
     """
+    if 4 * job.program.model.layout.size > start.size:
+        raise VectorError("the state is shorter than the layout's model", where="submit.layout")
     stored = StoredVectors.open(blobs, submitter, start)
     stored.check_digest()
     return publish(blobs, run_owner(run), job, _state(job, stored))

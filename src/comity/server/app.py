@@ -13,10 +13,10 @@ from starlette.exceptions import HTTPException
 
 from comity.core.errors import ComityError, ConfigError, ManifestError
 from comity.server.deployment import Deployment
-from comity.server.errors import Conflict, Forbidden, NotFound, TooMuch, Unauthenticated, Unfit
+from comity.server.errors import Conflict, Forbidden, NotFound, TooMany, TooMuch, Unauthenticated, Unfit
 from comity.server.routes import health, membership, runs, work
-from comity.store.errors import StorageFull, StoreError
-from comity.wire.bodies import BodyError
+from comity.store.errors import Absent, Mismatch, StorageFull, StoreError
+from comity.wire.bodies import BodyError, TooLarge
 from comity.wire.messages import Problem
 
 _log = logging.getLogger("comity.server")
@@ -27,13 +27,18 @@ _STATUSES: Mapping[type[ComityError], int] = {
     NotFound: 404,
     Conflict: 409,
     TooMuch: 413,
+    TooMany: 429,
+    TooLarge: 413,
     BodyError: 422,
     Unfit: 422,
     ManifestError: 422,
     ConfigError: 422,
+    Absent: 404,
+    Mismatch: 422,
     StorageFull: 507,
     StoreError: 503,
 }
+"""The first that fits counts: an error's own kind stands before the kind that it belongs to."""
 
 _TITLES = {
     401: "who are you?",
@@ -43,6 +48,7 @@ _TITLES = {
     409: "conflict",
     413: "too much",
     422: "malformed",
+    429: "too many",
     500: "error",
     503: "not ready",
     507: "full",
@@ -67,7 +73,7 @@ def build(deployment: Deployment) -> FastAPI:
             yield
         finally:
             clock.cancel()
-            await federation.settled()
+            await federation.close()
 
     app = FastAPI(title="Comity", version="1", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.deployment = deployment
@@ -84,6 +90,8 @@ def _handle_errors(app: FastAPI) -> None:
         status = next((code for kind, code in _STATUSES.items() if isinstance(error, kind)), 500)
         if status >= 500:
             _log.error("%s %s: %s", request.method, request.url.path, error)
+            # Where the server keeps what is nobody's business but the operator's.
+            return _problem(status, Problem(title=_TITLES[status], detail="it is in the server's log"))
         return _problem(status, Problem(title=_TITLES[status], detail=error.what, where=error.where, mend=error.mend))
 
     @app.exception_handler(HTTPException)
@@ -93,7 +101,7 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> JSONResponse:
         _log.exception("%s %s", request.method, request.url.path, exc_info=error)
-        return _problem(500, Problem(title=_TITLES[500], detail="something went wrong here; it is in the server's log"))
+        return _problem(500, Problem(title=_TITLES[500], detail="it is in the server's log"))
 
 
 def _problem(status: int, problem: Problem) -> JSONResponse:

@@ -26,4 +26,8 @@ class Unfit(ComityError):
 
 
 class TooMuch(ComityError):
-    """More than the limit, in bytes or in requests."""
+    """A body of more bytes than are taken, or one that does not end."""
+
+
+class TooMany(ComityError):
+    """More requests than are served."""

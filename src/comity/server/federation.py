@@ -1,29 +1,33 @@
 """The federation as a service: runs begin, contributions are counted, models are made, and all of it is in the journal.
 
-Every change of a run is one record, decided on what the run is and appended behind what it was decided on; where
-another replica was faster, the run is loaded anew and the decision is made again. Nothing is answered before its
-record is committed. Times are the server's.
+Nothing is answered before its record is committed. Times are the server's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from math import inf
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from comity.coordination.effects import Accept, Assign, Commit, Effect, Release
-from comity.core.errors import CheckpointError, Reason, RunError
+from comity.core.errors import CheckpointError, ComityError, Reason
 from comity.runs.figures import metric_value, rising
 from comity.server.aggregate import Refusal, first_model, inspect, next_model, round_facts
 from comity.server.bell import Bell
 from comity.server.description import described, job_digest
 from comity.server.errors import Conflict, NotFound, Unfit
 from comity.server.liverun import LiveRun, Model
+from comity.server.liveruns import Draft, LiveRuns
+from comity.server.presence import Presence
 from comity.server.vectors import VectorError
 from comity.store.blobs import Blobs
+from comity.store.errors import Absent, Mismatch, StoreError
 from comity.store.journal import Journal
 from comity.store.rows import Record, RunRow
 from comity.wire.digests import source_digest
@@ -32,8 +36,9 @@ from comity.wire.messages import Ask, Contributed, Member, Refused, Rounds, RunF
 _INLINE_BYTES = 8 << 20
 """Models up to this size are aggregated at once; larger ones in a thread, so that others are served meanwhile."""
 
-Draft: TypeAlias = tuple[str, Mapping[str, Any]]
-"""A record before it is written: its kind and its body."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_LONGEST_WAIT = 3600.0
+_log = logging.getLogger("comity.server")
 
 Metrics: TypeAlias = Mapping[str, tuple[float, ...]]
 
@@ -49,8 +54,8 @@ _REFUSALS = {
 class Federation:
     """One replica's view of all runs.
 
-    `absence` is the number of seconds after which a party that has not been heard of loses its leases; `now` and
-    `token` are the clock and the source of names.
+    `absence` is the number of seconds after which a party that has not been heard of loses its leases, as long as
+    another one is there; `now` and `token` are the clock and the source of secrets.
     """
 
     journal: Journal
@@ -61,35 +66,41 @@ class Federation:
     bell: Bell = field(default_factory=Bell)
 
     def __post_init__(self) -> None:
-        self._started = self.now()
-        self._live: dict[str, LiveRun] = {}
-        self._seen: dict[str, float] = {}
-        self._polling: dict[str, int] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._aggregating: set[str] = set()
+        self._presence = Presence(self.journal, self.now, self.absence)
+        self._runs = LiveRuns(self.journal, self.now, self._changed)
+        self._aggregating: dict[str, asyncio.Task[None]] = {}
 
     def start(self) -> None:
         """Take up every run that is not over; what was under way when the last process ended goes on."""
-        for row in self.journal.runs():
-            if row.state == "running":
-                self._load(row.id)
+        self._runs.load()
 
     # Runs
 
     def submit(self, member: Member, wish: Submit) -> RunFacts:
-        """Begin a run. Raises `ManifestError`, `ConfigError` or `Unfit` for a job that cannot be carried out here."""
+        """Begin a run; the same wish again is the same run.
+
+        Raises `ManifestError`, `ConfigError`, `Unfit` or `Conflict` for a job that cannot be carried out here.
+        """
+        if (before := self.journal.run(wish.run)) is not None:
+            return self._begun_before(before, member, wish)
         job = described(wish.manifest, wish.layout)
         parties = self._participants(wish)
         job.rounds.check(len(parties))
+        if job.stop is not None and not job.stop.metric.startswith("train_"):
+            raise Unfit(
+                f"{job.stop.metric} is measured on a common test set, and a deployment has none",
+                where="job.stop.metric",
+                mend="stop by train_loss, or by a training metric",
+            )
         if missing := self.blobs.missing(member.name, list(wish.start.parts)):
             raise Conflict(f"{len(missing)} parts of the first state are not here", mend="upload them, then submit")
-        at, run = self.now(), self.token(8).hex()
         try:
-            model = first_model(self.blobs, run, job, member.name, wish.start)
+            model = first_model(self.blobs, wish.run, job, member.name, wish.start)
         except (VectorError, CheckpointError, MemoryError) as error:
             raise Unfit(f"the first state does not fit the job: {error}", where="submit.start") from error
+        at = self.now()
         row = RunRow(
-            id=run,
+            id=wish.run,
             job=job_digest(wish.manifest),
             submitter=member.name,
             state="running",
@@ -102,12 +113,14 @@ class Federation:
             source_digest=None if wish.source is None else source_digest(wish.source.files),
             parties=parties,
             start=model.to_json(),
-            version=1,
         )
-        self.journal.begin(row, [Record(run, 1, at, "started", model.to_json())])
-        live = self._load(run)
-        self.bell.ring("time", *(("party", party) for party in parties))
-        return live.facts()
+        self.journal.begin(row, [Record(wish.run, 1, at, "started", model.to_json())])
+        return self.run(wish.run).facts()
+
+    def _begun_before(self, row: RunRow, member: Member, wish: Submit) -> RunFacts:
+        if row.submitter != member.name or row.manifest != wish.manifest:
+            raise Conflict("this id is in use", where="submit.run", mend="draw another one")
+        return self.run(row.id).facts()
 
     def _participants(self, wish: Submit) -> tuple[str, ...]:
         """The names, sorted: the order of a population is part of its result."""
@@ -129,13 +142,8 @@ class Federation:
         return tuple(sorted(holding))
 
     def run(self, run: str) -> LiveRun:
-        """Raises `NotFound`."""
-        if run in self._live:
-            return self._live[run]
-        row = self.journal.run(run)
-        if row is None:
-            raise NotFound(f"there is no run {run}")
-        return self._load(run)
+        """The run as it stands. Raises `NotFound`."""
+        return self._runs.get(run)
 
     async def watch(self, run: str, after: int, wait: float) -> Rounds:
         """The rounds after the first `after`; waits for one where there is none yet and the run goes on."""
@@ -146,36 +154,23 @@ class Federation:
         return Rounds(run=live.facts(), rounds=tuple(live.rounds[after:]))
 
     def stop(self, run: str) -> RunFacts:
-        if self.run(run).state == "running":
-            self._decide(run, lambda live: [("stopped", {})] if live.state == "running" else [])
-        return self.run(run).facts()
+        return self._runs.decide(run, lambda live: [("stopped", {})] if live.state == "running" else []).facts()
 
     # Parties
 
     async def work(self, party: str, ask: Ask) -> Work:
         """What `party` has to do: at once where that is not what it knows, otherwise when it changes."""
-        self._hear(party)
-        self._polling[party] = self._polling.get(party, 0) + 1
-        try:
+        if self._presence.gone([party]):
+            self.bell.ring("time")
+        with self._presence.asking(party):
             work = self._work(party)
-            known = set(ask.open)
-            if known == {(a.run, a.lease) for a in work.open}:
+            if set(ask.open) == {(assignment.run, assignment.lease) for assignment in work.open}:
                 await self.bell.wait(("party", party), ask.wait)
                 work = self._work(party)
             return work
-        finally:
-            self._polling[party] -= 1
-            self._hear(party)
 
     def _work(self, party: str) -> Work:
-        running = (live for live in self._live.values() if live.state == "running" and party in live.row.parties)
-        return Work(open=tuple(assignment for live in running for assignment in live.assignments(party)))
-
-    def _hear(self, party: str) -> None:
-        at = self.now()
-        if at - self._seen.get(party, 0.0) > self.absence / 4:
-            self.journal.saw(party, at)
-        self._seen[party] = at
+        return Work(open=tuple(assignment for live in self._runs.running() for assignment in live.assignments(party)))
 
     def contribute(self, party: str, run: str, lease: int, given: Contributed) -> Verdict:
         """Count a contribution, or refuse it with the reason. The same one again gets the same answer."""
@@ -208,91 +203,72 @@ class Federation:
             open_still = live.verdict(party, lease) is None
             return [(kind, {"party": party, "lease": lease, **body})] if open_still else []
 
-        self._decide(run, drafts)
-        said = self.run(run).verdict(party, lease)
+        said = self._runs.decide(run, drafts).verdict(party, lease)
         assert said is not None
         return said[1]
 
     def revoked(self, party: str) -> None:
         """A party is no member any more: what it was asked for is lost, at once."""
-        for run in [run for run, live in self._live.items() if live.state == "running" and party in live.row.parties]:
-            self._decide(run, lambda live: _lost(live, party, "its membership was revoked"))
-
-    # The journal
-
-    def _load(self, run: str) -> LiveRun:
-        row = self.journal.run(run)
-        assert row is not None
-        live = LiveRun.load(row, self.journal.records(run, 0))
-        self._live[run] = live
-        self._go_on(live)
-        return live
+        for live in self._runs.running():
+            self._runs.decide(live.row.id, lambda live: _lost(live, {party}, "its membership was revoked"))
 
     def refresh(self, run: str) -> None:
-        """Another replica has appended to `run`: follow."""
-        live = self._live.get(run)
-        if live is None:
-            self._load(run)
-            self.bell.ring("time", ("run", run), *(("party", party) for party in self._live[run].row.parties))
-            return
-        for record in self.journal.records(run, live.seq):
-            self._tell(live, live.apply(record))
+        """Another replica has appended to `run`, or, where that is empty, may have to any."""
+        if not run:
+            self._runs.load()
+        for changed in [run] if run else [live.row.id for live in self._runs.running()]:
+            self._runs.refresh(changed)
+
+    def _changed(self, live: LiveRun, effects: Sequence[Effect]) -> None:
+        """Wake whoever waits for what has happened, of a run that is new here everybody; go on with a commit."""
+        told = effects or live.coordinator.outstanding
+        parties = {one.party for one in told if isinstance(one, Assign | Release | Accept)}
+        self.bell.ring("time", ("run", live.row.id), *(("party", party) for party in parties))
         self._go_on(live)
 
-    def _decide(self, run: str, drafts: Callable[[LiveRun], Iterable[Draft]]) -> None:
-        """Append what `drafts` makes of the run; it is asked again where another replica was faster.
-
-        Each draft is applied before the next one is asked for, so that it can build on it.
-        """
-        while True:
-            live = self.run(run)
-            effects: list[Effect] = []
-            records: list[Record] = []
-            at, after = self.now(), live.seq
-            try:
-                for kind, body in drafts(live):
-                    records.append(Record(run, live.seq + 1, at, kind, dict(body)))
-                    effects += live.apply(records[-1])
-                ended = (live.state, live.detail) if live.state != "running" else None
-                appended = not records or self.journal.append(run, after, records, ended)
-            except BaseException:
-                self._live.pop(run, None)  # what was applied may not be in the journal: start from what is
-                raise
-            if appended:
-                self._tell(live, effects)
-                self._go_on(live)
-                return
-            self._live.pop(run)
-
-    def _tell(self, live: LiveRun, effects: Sequence[Effect]) -> None:
-        """Wake whoever waits for what has happened."""
-        parties = {effect.party for effect in effects if isinstance(effect, Assign | Release | Accept)}
-        self.bell.ring("time", ("run", live.row.id), *(("party", party) for party in parties))
+    # Models
 
     def _go_on(self, live: LiveRun) -> None:
         """A commit is aggregated by whoever sees it."""
-        run, commit = live.row.id, live.coordinator.pending
-        if commit is None or run in self._aggregating or live.state != "running":
-            return
-        self._aggregating.add(run)
-        task = asyncio.get_running_loop().create_task(self._aggregate(live, commit))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        run = live.row.id
+        if _pending(live) and run not in self._aggregating:
+            self._aggregating[run] = asyncio.get_running_loop().create_task(self._aggregate(run))
 
-    async def _aggregate(self, live: LiveRun, commit: Commit) -> None:
-        run, entries = live.row.id, sum(value.size for value in live.job.exchange.contribution.values())
+    async def _aggregate(self, run: str) -> None:
+        """Make commits of `run` part of its model, however long the journal or the blobs cannot be reached."""
+        pause = _FIRST_PAUSE
+        try:
+            while True:
+                try:
+                    commit = _pending(self.run(run))
+                    if commit is None:
+                        return
+                    self._runs.decide(run, await self._outcome(run, commit))
+                    pause = _FIRST_PAUSE
+                except StoreError as error:
+                    _log.error("a round waits for the store: %s", error, extra={"run": run})
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+        finally:
+            del self._aggregating[run]
+
+    async def _outcome(self, run: str, commit: Commit) -> Callable[[LiveRun], Iterable[Draft]]:
+        """What is to be written down of a commit: its model, or why there is none."""
+        live = self.run(run)
+        entries = sum(value.size for value in live.job.exchange.contribution.values())
         try:
             if 4 * entries <= _INLINE_BYTES:
                 made = next_model(self.blobs, live, commit)
             else:
                 made = await asyncio.to_thread(next_model, self.blobs, live, commit)
-        except RunError as error:
-            detail = f"round {commit.round + 1} cannot be aggregated: {error}"
-            self._decide(run, lambda live: [("failed", {"detail": detail})])
-            return
-        finally:
-            self._aggregating.discard(run)
-        self._decide(run, lambda live: self._concluded(live, commit, *made))
+        except ComityError as error:
+            if isinstance(error, StoreError) and not isinstance(error, Absent | Mismatch):
+                raise
+            return partial(_failed, commit, str(error))
+        except Exception as error:  # a program's arithmetic: its fault must end the run and not leave it hanging
+            _log.exception("round %d cannot be aggregated", commit.round + 1, extra={"run": run})
+            return partial(_failed, commit, f"{type(error).__name__}: {error}")
+        return lambda live: self._concluded(live, commit, *made)
 
     def _concluded(self, live: LiveRun, commit: Commit, model: Model, metrics: Metrics) -> Iterator[Draft]:
         """The new model becomes the run's, which ends here where the job says so."""
@@ -304,7 +280,7 @@ class Federation:
         carried = live.carried()
         yield (
             "aggregated",
-            {"round": commit.round, "facts": facts.model_dump(mode="json"), "carried": carried} | (model.to_json()),
+            {"round": commit.round, "facts": facts.model_dump(mode="json"), "carried": carried, **model.to_json()},
         )
 
     def _enough(self, live: LiveRun, latest: Metrics) -> bool:
@@ -318,54 +294,73 @@ class Federation:
 
     # Time
 
-    def due(self) -> float | None:
+    def due(self) -> float:
         """When the next thing happens that nobody asks for: a deadline, or a party that is given up."""
-        times = []
-        for live in self._live.values():
-            if live.state != "running":
-                continue
+        times = [inf]
+        for live in self._runs.running():
             if live.coordinator.wake is not None:
                 times.append(live.row.created + live.coordinator.wake)
-            times += [self._given_up(assign.party) for assign in live.coordinator.outstanding]
-        return min(times, default=None)
+            if self._anybody(live):
+                times += [self._presence.lasts(a.party, live.row.created + a.at) for a in live.coordinator.outstanding]
+        return min(times)
 
-    def _given_up(self, party: str) -> float:
-        if self._polling.get(party):
-            return float("inf")
-        return max(self._seen.get(party, 0.0), self._started) + self.absence
+    def _anybody(self, live: LiveRun) -> bool:
+        """Whether a party of the run is there: while none is, none could take over, and the run waits for the first."""
+        return len(self._presence.gone(live.row.parties)) < len(live.row.parties)
 
     async def keep_time(self) -> None:
         """Let deadlines and absences take effect, for as long as the server runs."""
         while True:
-            due = self.due()
-            pause = 3600.0 if due is None or due == float("inf") else max(0.0, due - self.now())
-            if pause > 0 and await self.bell.wait("time", pause):
-                continue
-            self.pass_time()
+            try:
+                pause = min(max(0.0, self.due() - self.now()), _LONGEST_WAIT)
+                if pause > 0 and await self.bell.wait("time", pause):
+                    continue
+                self.pass_time()
+            except StoreError as error:
+                _log.error("time stands still: %s", error)
+                await asyncio.sleep(_LONGEST_PAUSE)
 
     def pass_time(self) -> None:
         """Write down what has fallen due by now."""
         at = self.now()
-        for run in [run for run, live in self._live.items() if live.state == "running"]:
-            self._decide(run, lambda live: self._overdue(live, at))
+        for live in self._runs.running():
+            self._runs.decide(live.row.id, lambda live: self._overdue(live, at))
 
     def _overdue(self, live: LiveRun, at: float) -> Iterator[Draft]:
         wake = live.coordinator.wake
         if wake is not None and live.row.created + wake <= at:
             yield "ticked", {}
-        for party in {assign.party for assign in live.coordinator.outstanding}:
-            if self._given_up(party) <= at:
-                yield from _lost(live, party, f"not heard of for {self.absence:g} seconds")
+        for assign in live.coordinator.outstanding if self._anybody(live) else ():
+            if self._presence.gone([assign.party], live.row.created + assign.at):
+                yield from _lost(live, {assign.party}, f"not heard of for {self.absence:g} seconds")
 
     async def settled(self) -> None:
         """Wait until no aggregation is under way."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks)
+        while self._aggregating:
+            await asyncio.gather(*self._aggregating.values())
+
+    async def close(self) -> None:
+        """Leave aggregations as they are: the next process takes them up."""
+        tasks = list(self._aggregating.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _lost(live: LiveRun, party: str, detail: str) -> Iterator[Draft]:
-    for assignment in live.assignments(party):
-        yield "lost", {"party": party, "lease": assignment.lease, "detail": detail}
+def _lost(live: LiveRun, parties: set[str], detail: str) -> Iterator[Draft]:
+    for assign in live.coordinator.outstanding:
+        if assign.party in parties:
+            yield "lost", {"party": assign.party, "lease": assign.lease, "detail": detail}
+
+
+def _pending(live: LiveRun) -> Commit | None:
+    """The commit that waits for its model, of a run that is not over."""
+    return live.coordinator.pending if live.state == "running" else None
+
+
+def _failed(commit: Commit, detail: str, live: LiveRun) -> Iterator[Draft]:
+    if live.coordinator.pending == commit:
+        yield "failed", {"detail": f"round {commit.round + 1} cannot be aggregated: {detail}"}
 
 
 def _again(before: tuple[str, Verdict], given: Contributed) -> Verdict:

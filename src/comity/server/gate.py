@@ -24,10 +24,11 @@ _log = logging.getLogger("comity.server")
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, and the body of the request as it came."""
+    """Who asks, the body of the request as it came, and its SHA-256, which the signature vouches for."""
 
     member: Member
     body: bytes
+    digest: str
 
 
 @dataclass(eq=False)
@@ -44,19 +45,19 @@ class Gate:
         self.opened = self.now()
 
     async def admit(self, http: HttpRequest, action: Action, limit: int) -> Caller:
-        """The caller, if it may do `action`. Raises `TooMuch`, `Unauthenticated` and `Forbidden`."""
+        """The caller, if it may do `action`. Raises `TooMany`, `TooMuch`, `Unauthenticated`, `Forbidden`."""
         self.rates.take(_host(http))
         body = await bounded_body(http, limit)
         try:
-            member = self._authenticated(_request(http, body))
+            member, digest = self._authenticated(_request(http, body))
         except SignatureError as error:
             _log.warning("refused %s %s from %s: %s", http.method, http.url.path, _host(http), error.what)
             raise Unauthenticated("this request is not signed by a member") from error
         if not permitted(member.role, action):
             raise Forbidden(f"{member.role}s may not {action.value}", where=member.name)
-        return Caller(member, body)
+        return Caller(member, body, digest)
 
-    def _authenticated(self, request: Request) -> Member:
+    def _authenticated(self, request: Request) -> tuple[Member, str]:
         now = self.now()
         found: list[Member] = []
 
@@ -72,7 +73,7 @@ class Gate:
             raise SignatureError(Fault.STALE)
         if not self.journal.use_nonce(signed.keyid, signed.nonce, signed.expires):
             raise SignatureError(Fault.NONCE)
-        return found[0]
+        return found[0], signed.body
 
 
 async def bounded_body(http: HttpRequest, limit: int) -> bytes:

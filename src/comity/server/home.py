@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,9 +29,9 @@ _STARTER = """\
 # The settings of this server. Flags of `comity server start` come before environment variables (COMITY_SERVER_PORT=…),
 # those before this file.
 
-name = "{name}"                  # the deployment; every signature is bound to it
-address = "{address}"            # where parties reach this server; it is told in invitations
-host = "{host}"                  # the address to listen on
+name = {name}                  # the deployment; every signature is bound to it
+address = {address}            # where parties reach this server; it is told in invitations
+host = {host}                  # the address to listen on
 port = {port}
 
 # journal = "sqlite:///journal.db"                    # or postgresql+psycopg://user@host/database, for several replicas
@@ -60,7 +61,8 @@ class ServerHome:
         self.certify(hosts, now)
         with closing(Journal.open(f"sqlite:///{self.path / 'journal.db'}")) as journal:
             self._add_operator(journal, name, address, authority.pem, registrar, now())
-        text = _STARTER.format(name=name, address=address, host=host, port=port)
+        # A JSON text of one line is a basic string of TOML.
+        text = _STARTER.format(name=json.dumps(name), address=json.dumps(address), host=json.dumps(host), port=port)
         replace_file(self.path / "server.toml", text.encode())
 
     def certify(self, hosts: Sequence[str], now: Callable[[], float]) -> None:

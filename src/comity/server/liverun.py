@@ -77,7 +77,7 @@ class LiveRun:
         last = max((k for k, record in enumerate(known) if record.kind == "aggregated"), default=0)
         for record in known[:last]:
             if record.kind == "aggregated":
-                run.rounds.append(_facts(record))
+                run.rounds.append(_facts(record.body))
         if known and known[last].kind == "aggregated":
             run._restore(known[last])
         for record in known[last:]:
@@ -168,7 +168,7 @@ class LiveRun:
 
     def _note_round(self, body: Any) -> None:
         commit = self.coordinator.pending
-        self.rounds.append(RoundFacts.model_validate(body["facts"], strict=False))
+        self.rounds.append(_facts(body))
         self.models[self.coordinator.round] = Model.of(body)
         self.refused, self.bytes_up, self.bytes_down = [], 0, 0
         for counted in commit.contributions if commit is not None else ():
@@ -217,7 +217,7 @@ class LiveRun:
         return {
             "coordinator": self.coordinator.snapshot(),
             "contributions": [[k, c.model_dump(mode="json")] for k, c in self.contributions.items()],
-            "counted": self.counted,
+            "counted": dict(self.counted),
             "models": [[version, model.to_json()] for version, model in self.models.items()],
             "tally": [[list(entry) for entry in self.refused], self.bytes_up, self.bytes_down],
         }
@@ -258,8 +258,7 @@ def _event(kind: str, now: float, body: Any) -> Event:
     raise AssertionError(f"no record is called {kind!r}")
 
 
-def _facts(record: Record) -> RoundFacts:
-    body: Any = record.body
+def _facts(body: Any) -> RoundFacts:
     return RoundFacts.model_validate(body["facts"], strict=False)
 
 

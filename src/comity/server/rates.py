@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from comity.server.errors import TooMuch
+from comity.server.errors import TooMany
 
 _REMEMBERED = 10_000
 
@@ -21,7 +21,7 @@ class Rates:
     _buckets: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
 
     def take(self, address: str, cost: float = 1.0) -> None:
-        """Raises `TooMuch` where the bucket is empty."""
+        """Raises `TooMany` where the bucket is empty."""
         at = self.now()
         left, before = self._buckets.pop(address, (self.burst, at))
         left = min(self.burst, left + (at - before) * self.rate)
@@ -30,4 +30,4 @@ class Rates:
         while len(self._buckets) > _REMEMBERED:
             self._buckets.popitem(last=False)
         if not enough:
-            raise TooMuch("too many requests", where=address, mend=f"wait; {self.rate:g} a second are served")
+            raise TooMany("too many requests", where=address, mend=f"wait; {self.rate:g} a second are served")

@@ -184,10 +184,12 @@ class Verdict(Message):
 class Submit(Message):
     """A job for a federation: who shall take part (all that match), on which of their data sets, and how it starts.
 
-    `layout` is the model's, as JSON; `start` is the program's first state as a safetensors blob. Who takes part is
-    all nodes that hold `dataset` and have every one of `tags`, or those in `nodes`.
+    `run` is the id that the submitter has drawn for it, so that a message which is repeated begins one run. `layout`
+    is the model's, as JSON; `start` is the program's first state as a safetensors blob. Who takes part is all nodes
+    that hold `dataset` and have every one of `tags`, or those in `nodes`.
     """
 
+    run: RunId
     manifest: Annotated[str, StringConstraints(max_length=4 << 20)]
     layout: Annotated[str, StringConstraints(max_length=4 << 20)]
     start: Blob

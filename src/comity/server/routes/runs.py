@@ -16,8 +16,17 @@ from comity.server.routes.common import LARGE, body_of, caller_for, told
 from comity.wire.bodies import parse
 from comity.wire.messages import Blob, JobText, Member, Rounds, RunFacts, RunList, Source, Submit
 
+_LISTED = 100
+"""So many runs are listed, the latest first."""
+
 
 def add(app: FastAPI, deployment: Deployment) -> None:
+    """All of them."""
+    _steering(app, deployment)
+    _reading(app, deployment)
+
+
+def _steering(app: FastAPI, deployment: Deployment) -> None:
     federation = deployment.federation
 
     @app.post("/v1/runs", response_model=RunFacts, openapi_extra=body_of(Submit))
@@ -30,7 +39,7 @@ def add(app: FastAPI, deployment: Deployment) -> None:
     async def runs(caller: Caller = caller_for(deployment, Action.READ_RUNS)) -> Response:
         own = caller.member.name if caller.member.role == "researcher" else None
         rows = federation.journal.runs(own)
-        return told(RunList(runs=tuple(federation.run(row.id).facts() for row in rows[:1000])))
+        return told(RunList(runs=tuple(federation.run(row.id).facts() for row in rows[:_LISTED])))
 
     @app.get("/v1/runs/{run}", response_model=Rounds)
     async def show(
@@ -47,6 +56,11 @@ def add(app: FastAPI, deployment: Deployment) -> None:
         _readable(federation.run(run), caller.member)
         federation.journal.note(deployment.now(), caller.member.name, "stopped", run)
         return told(federation.stop(run))
+
+
+def _reading(app: FastAPI, deployment: Deployment) -> None:
+    """What a party needs to decide and to take part, and a submitter to go on with the model."""
+    federation = deployment.federation
 
     @app.get("/v1/runs/{run}/job", response_model=JobText)
     async def job(run: str, caller: Caller = caller_for(deployment, Action.READ_JOB)) -> Response:

@@ -10,7 +10,6 @@ from comity.server.errors import Unfit
 from comity.server.gate import Caller
 from comity.server.routes.common import LARGE, SMALL, body_of, caller_for, told
 from comity.wire.bodies import parse
-from comity.wire.digests import sha256
 from comity.wire.messages import PART_BYTES, Ask, Contributed, PartList, Refused, Verdict, Work
 
 
@@ -31,7 +30,7 @@ def add(app: FastAPI, deployment: Deployment) -> None:
 
     @app.put("/v1/parts/{digest}", status_code=204)
     async def put(digest: str, caller: Caller = caller_for(deployment, Action.SEND_PARTS, PART_BYTES)) -> Response:
-        if sha256(caller.body) != digest:
+        if caller.digest != digest:
             raise Unfit("the body is not what the address names", where="parts")
         federation.blobs.put_part(caller.member.name, digest, caller.body)
         return Response(status_code=204)

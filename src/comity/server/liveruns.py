@@ -1,0 +1,86 @@
+"""The runs that are not over, each as its journal says, and the one way to change them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from comity.coordination.effects import Effect
+from comity.server.errors import NotFound
+from comity.server.liverun import LiveRun
+from comity.store.journal import Journal
+from comity.store.rows import Record
+
+Draft: TypeAlias = tuple[str, Mapping[str, Any]]
+"""A record before it is written: its kind and its body."""
+
+
+@dataclass(eq=False)
+class LiveRuns:
+    """Every change is decided on what a run is and appended behind what it was decided on; where another replica was
+    faster, the run is read anew and the decision is made again.
+
+    `changed(run, effects)` is told what has become of a run, after it is in the journal. Every method may raise
+    `StoreError`; what is held here is then read anew before it is looked at again.
+    """
+
+    journal: Journal
+    now: Callable[[], float]
+    changed: Callable[[LiveRun, Sequence[Effect]], None]
+    _held: dict[str, LiveRun | None] = field(default_factory=dict)
+
+    def get(self, run: str) -> LiveRun:
+        """The run as it stands. Raises `NotFound`."""
+        live = self._held.get(run)
+        if live is None:
+            row = self.journal.run(run)
+            if row is None:
+                raise NotFound(f"there is no run {run}")
+            live = LiveRun.load(row, self.journal.records(run, 0))
+            self._hold(live, ())
+        return live
+
+    def running(self) -> list[LiveRun]:
+        """Those that are not over."""
+        return [live for live in map(self.get, list(self._held)) if live.state == "running"]
+
+    def load(self) -> None:
+        """Take up every run of the journal that is not over."""
+        for row in self.journal.runs(state="running"):
+            self.get(row.id)
+
+    def decide(self, run: str, drafts: Callable[[LiveRun], Iterable[Draft]]) -> LiveRun:
+        """Append what `drafts` makes of the run. Each draft is applied before the next one is asked for."""
+        while True:
+            live = self.get(run)
+            effects: list[Effect] = []
+            records: list[Record] = []
+            at, after = self.now(), live.seq
+            # What is applied here may not get into the journal: until it is there, nothing is held.
+            self._held[run] = None
+            for kind, body in drafts(live):
+                records.append(Record(run, live.seq + 1, at, kind, dict(body)))
+                effects += live.apply(records[-1])
+            ended = (live.state, live.detail) if live.state != "running" else None
+            if not records or self.journal.append(run, after, records, ended):
+                self._hold(live, effects)
+                return live
+
+    def refresh(self, run: str) -> None:
+        """Another replica has appended to a run that may be held here: follow it."""
+        live = self._held.get(run)
+        if live is None:
+            self.get(run)
+            return
+        self._held[run] = None
+        effects = [effect for record in self.journal.records(run, live.seq) for effect in live.apply(record)]
+        self._hold(live, effects)
+
+    def _hold(self, live: LiveRun, effects: Sequence[Effect]) -> None:
+        """Runs that are over are read when they are asked for."""
+        if live.state == "running":
+            self._held[live.row.id] = live
+        else:
+            self._held.pop(live.row.id, None)
+        self.changed(live, effects)

@@ -1,0 +1,59 @@
+"""Who is there: parties that ask for work at this moment, and those that have been heard of lately."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import inf
+
+from comity.store.journal import Journal
+
+
+@dataclass(eq=False)
+class Presence:
+    """A party that has not been heard of for `absence` seconds is gone; nobody is before this process is so old.
+
+    What other replicas have heard is in the journal, and is looked up before anybody is taken for gone.
+    """
+
+    journal: Journal
+    now: Callable[[], float]
+    absence: float
+    _seen: dict[str, float] = field(default_factory=dict)
+    _asking: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._started = self.now()
+
+    @contextmanager
+    def asking(self, party: str) -> Iterator[None]:
+        """The party is there for the length of the block."""
+        self._hear(party)
+        self._asking[party] = self._asking.get(party, 0) + 1
+        try:
+            yield
+        finally:
+            self._asking[party] -= 1
+            self._hear(party)
+
+    def _hear(self, party: str) -> None:
+        at = self.now()
+        if at - self._seen.get(party, 0.0) > self.absence / 4:
+            self.journal.saw(party, at)
+        self._seen[party] = at
+
+    def lasts(self, party: str, since: float = 0.0) -> float:
+        """Until when the party is there unless it is heard of again; it is given the whole absence from `since` on."""
+        if self._asking.get(party):
+            return inf
+        return max(self._seen.get(party, 0.0), self._started, since) + self.absence
+
+    def gone(self, parties: Iterable[str], since: float = 0.0) -> set[str]:
+        """Those of the parties that are not there now."""
+        late = {party for party in parties if self.lasts(party, since) <= self.now()}
+        for party in late:
+            member = self.journal.member(party)
+            if member is not None and member.seen is not None:
+                self._seen[party] = max(self._seen.get(party, 0.0), member.seen)
+        return {party for party in late if self.lasts(party, since) <= self.now()}
