@@ -1,5 +1,6 @@
 """The API: who may do what, that other people's things are not there, and that a request counts once."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from functools import cache
@@ -19,9 +20,9 @@ from comity.wire.client import ProblemError, Session
 from comity.wire.messages import Blob, Invite, Invited, RunFacts, RunList, Submit
 from comity.wire.signature import NONCE_BYTES, sign
 from comity.wire.transport import Request, Response
-from support import virtual
 from support.deployments import NAME, World, counted, loop_time
 from support.quadratic import Quadratic
+from support.virtual_time import run_virtually
 
 JOB = ct.Job(ct.FedAvgM(Quadratic(), ct.LocalSGD(lr=0.1)), ct.Rounds(count=2))
 ROLES = ("admin", "researcher", "auditor", "node")
@@ -70,7 +71,7 @@ class Api:
 
     async def __aenter__(self) -> "Api":
         await self.served.start()
-        await virtual.asyncio.sleep(2)
+        await asyncio.sleep(2)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -112,7 +113,7 @@ def test_the_table_below_names_every_route(world: World) -> None:
         app: Any = world.serve().app
         return {(method, route.path) for route in app.routes for method in route.methods}
 
-    assert virtual.run(routes()) == OPEN | {(method, generic(path)) for method, path, _ in ROUTES}
+    assert run_virtually(routes()) == OPEN | {(method, generic(path)) for method, path, _ in ROUTES}
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -124,7 +125,7 @@ def test_a_role_may_do_what_the_table_of_roles_says_and_nothing_else(
         async with Api(world) as api:
             return (await api.send(api.signed(role, Request(method, path)))).status
 
-    assert (virtual.run(status()) != 403) == (role in PERMITTED[action])
+    assert (run_virtually(status()) != 403) == (role in PERMITTED[action])
 
 
 @pytest.mark.parametrize(("method", "path", "action"), ROUTES, ids=[f"{m} {p}" for m, p, _ in ROUTES])
@@ -143,7 +144,7 @@ def test_nobody_gets_in_without_a_signature_or_with_one_that_was_used(
             elsewhere = sign(Request(method, path), world.keys[role], "another", loop_time(), b"o" * NONCE_BYTES)
             return [await api.send(request) for request in (unsigned, signed, stranger, elsewhere)]
 
-    found = virtual.run(answers())
+    found = run_virtually(answers())
     assert [response.status for response in found] == [401] * 4
     assert len({response.body for response in found}) == 1, "every cause is told in the same words"
 
@@ -169,7 +170,7 @@ def test_what_is_not_yours_is_not_there(world: World) -> None:
                 ]
             return found
 
-    assert virtual.run(statuses()) == {
+    assert run_virtually(statuses()) == {
         "researcher": [200, 200, 200, 404],
         "other-researcher": [404, 404, 404, 404],
         "node": [403, 200, 404, 200],
@@ -187,7 +188,7 @@ def test_a_revoked_member_is_out_at_once_and_an_expired_one_too(world: World) ->
             after = await api.send(api.signed("node", Request("GET", "/v1/roster"), b"p" * NONCE_BYTES))
             return [before.status, after.status]
 
-    assert virtual.run(statuses()) == [200, 401]
+    assert run_virtually(statuses()) == [200, 401]
 
 
 def test_an_invitation_lets_one_joiner_in_once(world: World) -> None:
@@ -208,10 +209,10 @@ def test_an_invitation_lets_one_joiner_in_once(world: World) -> None:
             assert late is not None
             requests = [enrolment(invited.token, name) for name in ("somebody", "new", "new")]
             found = [(await api.send(request)).status for request in requests]
-            await virtual.asyncio.sleep(61)
+            await asyncio.sleep(61)
             return [*found, (await api.send(enrolment(late.token, "late"))).status]
 
-    assert virtual.run(statuses()) == [401, 201, 401, 401]
+    assert run_virtually(statuses()) == [401, 201, 401, 401]
 
 
 @pytest.mark.parametrize(
@@ -247,7 +248,7 @@ def test_a_job_that_cannot_be_carried_out_is_refused_with_the_reason(
             assert (await session.call("GET", "/v1/runs", None, RunList)) == RunList(runs=())
             return caught.value
 
-    error = virtual.run(refused())
+    error = run_virtually(refused())
     assert error.status == 422
     assert words in str(error)
 
@@ -271,7 +272,7 @@ def test_a_first_state_that_is_not_the_jobs_is_refused(world: World) -> None:
             return "refused"
 
     for state in states_that_do_not_fit():
-        assert virtual.run(refused(state)) == "refused"
+        assert run_virtually(refused(state)) == "refused"
 
 
 def states_that_do_not_fit() -> Iterator[bytes]:

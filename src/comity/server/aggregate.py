@@ -70,7 +70,9 @@ def contribution_of(stored: StoredVectors, given: messages.Contributed) -> Contr
     """One party's contribution as the aggregator takes it: K = 1."""
     vectors = Vectors(**{name: stored.row(name) for name in stored.spans})
     metrics = {name: np.asarray([row], dtype=np.float64) for name, row in given.metrics.items()}
-    return Contribution(vectors, np.asarray([[given.weight]], dtype=np.float32), metrics)
+    with np.errstate(over="ignore"):  # a weight that no float32 holds is infinite, and refused by admission
+        weight = np.asarray([[given.weight]], dtype=np.float32)
+    return Contribution(vectors, weight, metrics)
 
 
 def next_model(blobs: Blobs, run: LiveRun, commit: Commit) -> tuple[Model, Mapping[str, tuple[float, ...]]]:

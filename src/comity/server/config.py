@@ -31,7 +31,8 @@ class ServerConfig(BaseModel):
     key: str = "server.key"
     tls: bool = True
     """False where a proxy on the same machine ends TLS; the server then listens on loopback alone."""
-    absence: Annotated[float, Field(gt=0)] = 120.0
+    absence: Annotated[float, Field(ge=1)] = 120.0
+    """Seconds. Of several replicas each knows of the others' parties by the journal, up to 90 seconds late."""
     lifetime_days: Annotated[float, Field(gt=0)] = 400.0
     rate: Annotated[float, Field(gt=0)] = 500.0
     connections: Annotated[int, Field(ge=1)] = 10_000

@@ -21,6 +21,7 @@ class Presence:
     now: Callable[[], float]
     absence: float
     _seen: dict[str, float] = field(default_factory=dict)
+    _written: dict[str, float] = field(default_factory=dict)
     _asking: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -38,10 +39,10 @@ class Presence:
             self._hear(party)
 
     def _hear(self, party: str) -> None:
-        at = self.now()
-        if at - self._seen.get(party, 0.0) > self.absence / 4:
+        at = self._seen[party] = self.now()
+        if at - self._written.get(party, 0.0) > self.absence / 4:
             self.journal.saw(party, at)
-        self._seen[party] = at
+            self._written[party] = at
 
     def lasts(self, party: str, since: float = 0.0) -> float:
         """Until when the party is there unless it is heard of again; it is given the whole absence from `since` on."""
