@@ -1,65 +1,16 @@
-"""Virtual time and a network inside one process: the real server application and the real agents, deterministically."""
+"""A network inside one process: requests reach the real server application without a socket."""
 
 from __future__ import annotations
 
 import asyncio
-import selectors
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import FastAPI
 
 from comity.wire.transport import Request, Response, TransportError
-
-T = TypeVar("T")
-
-
-class Stuck(AssertionError):
-    """Nobody does anything any more, and nobody waits for a time."""
-
-
-class _Selector(selectors.SelectSelector):
-    """Looks at files without waiting; instead of waiting, time passes."""
-
-    loop: VirtualLoop
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        ready = super().select(0)
-        if ready or timeout == 0:
-            return ready
-        if timeout is None:
-            raise Stuck("everybody waits for somebody else")
-        self.loop.at += timeout
-        return []
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock moves when there is nothing left to do at its present time."""
-
-    def __init__(self, at: float = 1_000_000.0) -> None:
-        selector = _Selector()
-        super().__init__(selector)
-        selector.loop = self
-        self.at = at
-        self._clock_resolution = 1e-9  # type: ignore[attr-defined]  # the loop's own
-
-    def time(self) -> float:
-        return getattr(self, "at", 0.0)
-
-
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """The outcome of `main` in virtual time."""
-    loop = VirtualLoop()
-    try:
-        return loop.run_until_complete(main)
-    finally:
-        if pending := asyncio.all_tasks(loop):
-            for task in pending:
-                task.cancel()
-            loop.run_until_complete(asyncio.wait(pending))
-        loop.close()
 
 
 @dataclass(eq=False)
