@@ -67,3 +67,30 @@ def test_a_replica_that_starts_anew_at_any_record_goes_on_to_the_same_model(tmp_
         return weights(federation, facts.id, job)
 
     np.testing.assert_array_equal(asyncio.run(run()), expected)
+
+
+def test_what_rounds_have_used_up_is_let_go(tmp_path: Path) -> None:
+    """What lies in the store at the end is the last model, and what others still need."""
+    job = job_of(PROGRAMS[1])
+
+    async def run() -> tuple[set[str], set[str]]:
+        federation = opened(tmp_path, Clock())
+        enrol(federation, list(DATA.ids))
+        facts, other = submit(federation, job), submit(federation, job)
+        driven = parties(federation, job, DATA)
+        while federation.run(facts.id).state == "running":
+            for party in driven.values():
+                for assignment in await party.assignments():
+                    if assignment.run == facts.id:
+                        given = party.compute(assignment)
+                        federation.contribute(party.name, facts.id, assignment.lease, given)
+            await federation.settled()
+        model = federation.run(facts.id).model
+        blobs = [model.state, *model.broadcast.values()]
+        found = {part.digest for part in federation.blobs.each() if part.owner == f"run-{facts.id}"}
+        owners = {part.owner for part in federation.blobs.each()}
+        assert owners == {f"run-{facts.id}", f"run-{other.id}", "researcher"}
+        return found, {digest for blob in blobs for digest in blob.parts}
+
+    found, expected = asyncio.run(run())
+    assert found == expected

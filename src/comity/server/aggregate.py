@@ -83,7 +83,7 @@ def next_model(blobs: Blobs, run: LiveRun, commit: Commit) -> tuple[Model, Mappi
     job, owner = run.job, run_owner(run.row.id)
     accumulator = job.chain.split()[1].start(job.exchange)
     for counted in commit.contributions:
-        given = run.contributions[counted.lease]
+        given = run.contributions[counted.lease].given
         stored = StoredVectors.open(blobs, counted.party, given.vectors)
         accumulator.add(contribution_of(stored, given), counted.factor)
     aggregate = conclude(job.chain, accumulator, len(run.row.parties))
@@ -104,17 +104,27 @@ def publish(blobs: Blobs, owner: str, job: Job, state: object) -> Model:
 def round_facts(run: LiveRun, commit: Commit, at: float, metrics: Mapping[str, tuple[float, ...]]) -> RoundFacts:
     """What the history says of a commit."""
     counted = commit.contributions
+    given = [run.contributions[one.lease].given for one in counted]
     return RoundFacts(
         round=commit.round + 1,
         time=at - run.row.created,
         parties=tuple(one.party for one in counted),
-        weights=tuple(run.contributions[one.lease].weight for one in counted),
+        weights=tuple(one.weight for one in given),
         metrics=dict(metrics),
-        each={name: tuple(run.contributions[one.lease].metrics[name] for one in counted) for name in metrics},
+        each={name: tuple(one.metrics[name] for one in given) for name in metrics},
         bytes_up=run.bytes_up,
         bytes_down=run.bytes_down,
         refused=tuple(run.refused),
     )
+
+
+def parts_of(run: LiveRun) -> dict[str, set[str]]:
+    """The parts that a run needs as it stands, by their owner: of its models, and of what is not yet part of one."""
+    blobs = [blob for model in run.models.values() for blob in (model.state, *model.broadcast.values())]
+    needed = {run_owner(run.row.id): {digest for blob in blobs for digest in blob.parts}}
+    for party, given in run.contributions.values():
+        needed.setdefault(party, set()).update(given.vectors.parts)
+    return needed
 
 
 def first_model(blobs: Blobs, run: str, job: Job, submitter: str, start: Blob) -> Model:

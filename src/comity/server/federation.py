@@ -18,7 +18,7 @@ import numpy as np
 from comity.coordination.effects import Accept, Assign, Commit, Effect, Release
 from comity.core.errors import CheckpointError, ComityError, Reason
 from comity.runs.figures import metric_value, rising
-from comity.server.aggregate import Refusal, first_model, inspect, next_model, round_facts
+from comity.server.aggregate import Refusal, first_model, inspect, next_model, parts_of, round_facts
 from comity.server.bell import Bell
 from comity.server.description import described, job_digest
 from comity.server.errors import Conflict, NotFound, Unfit
@@ -243,7 +243,9 @@ class Federation:
                     commit = _pending(self.run(run))
                     if commit is None:
                         return
-                    self._runs.decide(run, await self._outcome(run, commit))
+                    before = parts_of(self.run(run))
+                    after = self._runs.decide(run, await self._outcome(run, commit))
+                    self._drop(before, after)
                     pause = _FIRST_PAUSE
                 except StoreError as error:
                     _log.error("a round waits for the store: %s", error, extra={"run": run})
@@ -251,6 +253,15 @@ class Federation:
                     pause = min(2 * pause, _LONGEST_PAUSE)
         finally:
             del self._aggregating[run]
+
+    def _drop(self, before: Mapping[str, set[str]], after: LiveRun) -> None:
+        """Let go of the parts that a round has used up, unless this run, or another that is not over, needs them."""
+        needed: dict[str, set[str]] = {}
+        for live in (after, *self._runs.running()):
+            for owner, digests in parts_of(live).items():
+                needed.setdefault(owner, set()).update(digests)
+        for owner, digests in before.items():
+            self.blobs.drop(owner, sorted(digests - needed.get(owner, set())))
 
     async def _outcome(self, run: str, commit: Commit) -> Callable[[LiveRun], Iterable[Draft]]:
         """What is to be written down of a commit: its model, or why there is none."""

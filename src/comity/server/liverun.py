@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from comity.coordination.coordinator import Coordinator
 from comity.coordination.effects import Abandon, Assign, Effect, Ending, Refuse
@@ -45,6 +45,13 @@ class Model:
         return cls(_blob(node["state"]), broadcast)
 
 
+class Held(NamedTuple):
+    """A contribution that is accepted and not yet part of the model, and whose it is."""
+
+    party: str
+    given: messages.Contributed
+
+
 @dataclass(eq=False)
 class LiveRun:
     """The projection of a run's journal: `apply` one record after another, in their order.
@@ -58,7 +65,7 @@ class LiveRun:
     job: Job
     coordinator: Coordinator
     seq: int = 0
-    contributions: dict[int, messages.Contributed] = field(default_factory=dict)
+    contributions: dict[int, Held] = field(default_factory=dict)
     verdicts: dict[int, tuple[str, Verdict]] = field(default_factory=dict)
     counted: dict[str, int] = field(default_factory=dict)
     models: dict[int, Model] = field(default_factory=dict)
@@ -162,7 +169,7 @@ class LiveRun:
 
     def _note_contribution(self, body: Any) -> None:
         contribution = messages.Contributed.model_validate(body["contribution"], strict=False)
-        self.contributions[body["lease"]] = contribution
+        self.contributions[body["lease"]] = Held(body["party"], contribution)
         self.verdicts[body["lease"]] = (contribution.vectors.digest, Verdict(accepted=True))
         self.bytes_up += contribution.vectors.size
 
@@ -192,8 +199,8 @@ class LiveRun:
                 pass
 
     def _refuse(self, effect: Refuse) -> None:
-        contribution = self.contributions.pop(effect.lease, None)
-        digest = "" if contribution is None else contribution.vectors.digest
+        held = self.contributions.pop(effect.lease, None)
+        digest = "" if held is None else held.given.vectors.digest
         verdict = Verdict(accepted=False, reason=effect.reason.value, detail=effect.detail)
         self.verdicts[effect.lease] = digest, verdict
         self.refused.append((effect.party, effect.reason.value, effect.detail))
@@ -216,7 +223,9 @@ class LiveRun:
         """What the record of a round must carry so that nothing before it needs to be replayed."""
         return {
             "coordinator": self.coordinator.snapshot(),
-            "contributions": [[k, c.model_dump(mode="json")] for k, c in self.contributions.items()],
+            "contributions": [
+                [lease, held.party, held.given.model_dump(mode="json")] for lease, held in self.contributions.items()
+            ],
             "counted": dict(self.counted),
             "models": [[version, model.to_json()] for version, model in self.models.items()],
             "tally": [[list(entry) for entry in self.refused], self.bytes_up, self.bytes_down],
@@ -229,9 +238,12 @@ class LiveRun:
         seed = self.job.root_seed.child("coordinator")
         self.coordinator = Coordinator.restore(self.job.rounds, self.row.parties, seed, carried["coordinator"])
         self.contributions = {
-            k: messages.Contributed.model_validate(c, strict=False) for k, c in carried["contributions"]
+            lease: Held(party, messages.Contributed.model_validate(given, strict=False))
+            for lease, party, given in carried["contributions"]
         }
-        self.verdicts = {k: (c.vectors.digest, Verdict(accepted=True)) for k, c in self.contributions.items()}
+        self.verdicts = {
+            lease: (held.given.vectors.digest, Verdict(accepted=True)) for lease, held in self.contributions.items()
+        }
         self.counted = dict(carried["counted"])
         self.models = {version: Model.of(model) for version, model in carried["models"]}
         refused, self.bytes_up, self.bytes_down = carried["tally"]
