@@ -25,6 +25,7 @@ from support.nodes import ALLOW, PLAIN, RUN, InMemory, a_home, job_of, logged
 from support.virtual_time import run_virtually
 
 TEXT = PLAIN.replace("EXTRA", "pass")
+ASK = '[ask]\ndatasets = ["digits"]\n'
 OWN = ALLOW.replace('program = ["FedAvg", "Scaffold"]', 'program = "FedAvg"')
 
 
@@ -193,7 +194,29 @@ def test_a_job_other_than_the_one_that_was_named_is_not_run(tmp_path: Path) -> N
 
     answer = working(home, server, executor, steps)
     assert isinstance(answer, Refused)
-    assert "another manifest" in answer.detail
+    assert answer.detail == "the manifest is not the one of this job"
+    assert not executor.tasks
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, "no JSON", '{"job": 1.0}', '{"job": "\ud800"}'])
+def test_a_manifest_that_is_none_is_not_run(tmp_path: Path, text: str) -> None:
+    """Also where the server names it by its own digest: what is judged is the one text of a job, and nested as one."""
+    home, server, executor = a_home(tmp_path), a_server(tmp_path), Instant()
+    digest = sha256(text.encode("utf-8", "surrogatepass"))
+    call = server.call
+
+    async def answering(method: str, path: str, *rest: Any, **options: Any) -> Any:
+        answer = await call(method, path, *rest, **options)
+        return answer.model_copy(update={"manifest": text}) if path.endswith("/job") else answer
+
+    server.call = answering  # type: ignore[method-assign]  # a server of ill will
+
+    async def steps() -> Contributed | Refused:
+        server.open[1] = server.assign(1).model_copy(update={"job": digest})
+        return await server.answered(1)
+
+    answer = working(home, server, executor, steps)
+    assert answer == Refused(reason="error", detail="the manifest is not the one of this job")
     assert not executor.tasks
 
 
@@ -209,24 +232,86 @@ def test_a_data_set_that_is_not_here_says_nothing_of_those_that_are(tmp_path: Pa
     assert answer == Refused(reason="data", detail="no data set 'diagnoses'")
 
 
-def test_a_job_waits_for_its_owner_and_runs_once_approved(tmp_path: Path) -> None:
-    home, server, executor = a_home(tmp_path, policy='[ask]\ndatasets = ["digits"]\n'), a_server(tmp_path), Instant()
+def waiting_for_its_owner(tmp_path: Path, then: Callable[[InMemory, Requests, str], Awaitable[Any]]) -> tuple[Any, ...]:
+    """A job that `[ask]` lets wait, and has let wait for ten minutes when `then` decides; what that returns."""
+    home, server, executor = a_home(tmp_path, policy=ASK), a_server(tmp_path), Instant()
     requests = Requests(home.path, time.time)
 
-    async def steps() -> Contributed | Refused:
+    async def steps() -> Any:
         server.assign(1)
-        waiting = await server.answered(1)
-        assert isinstance(waiting, Refused)
-        assert waiting.reason == "policy"
-        assert "waits for the owner's decision" in waiting.detail
+        await asyncio.sleep(600)
+        assert not server.answers
+        assert not executor.tasks
         [request] = requests.pending()
-        assert '"comity.programs.fedavg:FedAvg"' in requests.show(request.id)
-        requests.approve(request.id, who="owner")
-        server.assign(2)
-        return await server.answered(2)
+        return await then(server, requests, request.id)
 
-    assert isinstance(working(home, server, executor, steps), Contributed)
-    assert [task.lease for task in executor.tasks] == [2]
+    return working(home, server, executor, steps), server, executor, home
+
+
+@pytest.mark.parametrize("how", ["request", "digest", "policy"])
+def test_a_job_waits_for_its_owner_and_goes_on_once_approved(tmp_path: Path, how: str) -> None:
+    """With the lease that it waited with, for a refusal would use up the job's attempts."""
+
+    async def then(server: InMemory, requests: Requests, id: str) -> Contributed | Refused:
+        assert '"comity.programs.fedavg:FedAvg"' in requests.show(id)
+        if how == "request":
+            requests.approve(id, who="owner")
+        elif how == "digest":
+            requests.approve_digest(server.job.id, "job", who="owner")
+        else:
+            (requests.folder.parent / "policy.toml").write_text(OWN)
+        return await server.answered(1, seconds=5)
+
+    answer, _, executor, home = waiting_for_its_owner(tmp_path, then)
+    assert isinstance(answer, Contributed)
+    assert [task.lease for task in executor.tasks] == [1]
+    assert [entry["verdict"] for entry in logged(home, "ruling")] == ["asks", "allowed"]
+
+
+def test_a_node_whose_owner_has_not_decided_is_present_and_seldom_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    approved = Requests.approved
+
+    def watched(requests: Requests) -> frozenset[str]:
+        nonlocal looks
+        looks += 1
+        return approved(requests)
+
+    monkeypatch.setattr(Requests, "approved", watched)
+
+    async def then(server: InMemory, requests: Requests, id: str) -> int:
+        return server.calls.count(("POST", "/v1/work"))
+
+    asked, *_ = waiting_for_its_owner(tmp_path, then)
+    assert 19 <= asked <= 25
+    assert 100 <= looks <= 301
+
+
+def test_a_job_that_its_owner_denies_is_refused_and_told_so(tmp_path: Path) -> None:
+    async def then(server: InMemory, requests: Requests, id: str) -> list[Contributed | Refused]:
+        requests.deny(id, who="owner", why="of no concern to the server")
+        denied = await server.answered(1, seconds=5)
+        server.assign(2)
+        return [denied, await server.answered(2, seconds=1)]
+
+    answers, _, executor, _ = waiting_for_its_owner(tmp_path, then)
+    assert answers == [Refused(reason="policy", detail="the owner has denied it")] * 2
+    assert not executor.tasks
+
+
+def test_a_lease_that_ends_ends_the_waiting_for_its_owner(tmp_path: Path) -> None:
+    async def then(server: InMemory, requests: Requests, id: str) -> None:
+        server.withdraw(1)
+        await asyncio.sleep(60)
+        requests.approve(id, who="owner")
+        await asyncio.sleep(60)
+
+    _, server, executor, home = waiting_for_its_owner(tmp_path, then)
+    assert not executor.tasks
+    assert not server.answers
+    assert not logged(home, "refusal")
 
 
 def test_approved_source_lies_where_the_process_finds_it(tmp_path: Path) -> None:

@@ -30,6 +30,9 @@ from comity.wire.transport import TransportError
 
 T = TypeVar("T")
 
+_LOOK = 2.0
+"""So many seconds lie between two looks at what the owner has decided, while a job waits for it."""
+
 
 class Refusal(ComityError):
     """This node does not take part: the reason and the words that the server is told."""
@@ -83,7 +86,7 @@ class Duties:
         """
         try:
             job = await self._patiently(lambda: self.jobs.of(assignment))
-            ruling = self._rule(assignment, job)
+            ruling = await self._allowed(assignment, job)
             async with self._slots:
                 return await self._computed(assignment, lease, job, ruling.caps)
         except Refusal as refusal:
@@ -94,11 +97,41 @@ class Duties:
             reason: Literal["data", "error"] = "data" if isinstance(error, DataError) else "error"
             return Answer(refused=Refused(reason=reason, detail=_plain(what)))
 
-    def _rule(self, assignment: Assignment, job: ReceivedJob) -> Ruling:
-        """The owner's ruling, which is in the log. Raises `Refusal` unless it allows the job."""
+    async def _allowed(self, assignment: Assignment, job: ReceivedJob) -> Ruling:
+        """The ruling that allows the job, which is in the log. Raises `Refusal` where policy or owner deny it.
+
+        While the owner has not decided, this waits: nothing is done for the lease, which stays open until the owner
+        decides or the server ends it.
+        """
+        known, explained = None, ""
+        while True:
+            proposal = self._proposal(assignment, job)
+            ruling = judge(self._policy(assignment), proposal, self.requests.approved())
+            if ruling != known:
+                known = ruling
+                self._log_ruling(assignment, proposal, ruling)
+            if ruling.verdict == "allowed":
+                return ruling
+            if ruling.verdict == "denied":
+                raise Refusal(Refused(reason="policy", detail=ruling.reason))
+            explained = explained or _explained(job, assignment)
+            if self.requests.ask(proposal, ruling, explained).state == "denied":
+                raise Refusal(Refused(reason="policy", detail="the owner has denied it"))
+            await asyncio.sleep(_LOOK)
+
+    def _log_ruling(self, assignment: Assignment, proposal: Proposal, ruling: Ruling) -> None:
+        told = {
+            "submitter": proposal.submitter,
+            "verdict": ruling.verdict,
+            "lines": [str(line) for line in ruling.lines],
+        }
+        self.log.append("ruling", _facts(assignment) | told)
+
+    def _proposal(self, assignment: Assignment, job: ReceivedJob) -> Proposal:
+        """What is asked of this node, with what its data are now."""
         dataset = assignment.dataset
         entry, facts = self.data.entry(dataset), self.data.describe(dataset)
-        proposal = Proposal(
+        return Proposal(
             job=assignment.job,
             manifest=job.manifest,
             submitter=job.text.submitter,
@@ -110,19 +143,6 @@ class Duties:
             bytes_up=sum(blob.size for blob in assignment.broadcast.values()),
             rounds_today=self.days.today(dataset),
         )
-        ruling = judge(self._policy(assignment), proposal, self.requests.approved())
-        told = {
-            "submitter": proposal.submitter,
-            "verdict": ruling.verdict,
-            "lines": [str(line) for line in ruling.lines],
-        }
-        self.log.append("ruling", _facts(assignment) | told)
-        if ruling.verdict == "denied":
-            raise Refusal(Refused(reason="policy", detail=ruling.reason))
-        if ruling.verdict == "asks":
-            self.requests.ask(proposal, ruling, _explained(job, assignment))
-            raise Refusal(Refused(reason="policy", detail=f"waits for the owner's decision: {ruling.reason}"))
-        return ruling
 
     def _policy(self, assignment: Assignment) -> Policy:
         """The policy as it is now. Raises `Refusal` where it is malformed, which is for its owner alone to know."""

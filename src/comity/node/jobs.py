@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from pydantic import ValidationError
 from comity.core.errors import ManifestError
 from comity.core.files import replace_file
 from comity.node.bundle import check_bundle, unpack
+from comity.node.policy import read_manifest
 from comity.wire.client import Session
-from comity.wire.digests import sha256, source_digest
+from comity.wire.digests import source_digest
 from comity.wire.messages import Assignment, JobText, Source
 
 
@@ -94,14 +94,10 @@ def _write(place: Path, text: JobText, files: dict[str, str]) -> None:
 
 def _check(text: JobText, files: dict[str, str], assignment: Assignment) -> Any:
     """The manifest as JSON, once text and source are the ones that were named."""
-    where = f"run {assignment.run}"
-    if sha256(text.manifest.encode()) != assignment.job:
-        raise ManifestError("the server gave another manifest than it has named", where=where, mend="ask its operator")
+    manifest = read_manifest(text.manifest, assignment.job)
     if text.source is not None:
         check_bundle(files)
         if source_digest(files) != text.source:
-            raise ManifestError("the server gave another source than it has named", where=where)
-    try:
-        return json.loads(text.manifest)
-    except (ValueError, RecursionError) as error:
-        raise ManifestError("the manifest is no JSON", where=where) from error
+            what = "the server gave another source than it has named"
+            raise ManifestError(what, where=f"run {assignment.run}", mend="ask its operator")
+    return manifest
