@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from comity.store.journal import Journal
 from support.journals import RUN, a_record, begun
+from support.live import until
 
 
 def test_another_replica_hears_of_what_begins_and_of_each_append(postgresql_url: str) -> None:
@@ -41,6 +42,26 @@ def test_a_listener_whose_connection_broke_says_so_and_goes_on(postgresql_url: s
     assert heard.get(timeout=10) == RUN
     one.close()
     two.close()
+
+
+def test_a_listener_that_fails_is_logged_and_hears_what_comes_next(
+    postgresql_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = Journal.open(postgresql_url), Journal.open(postgresql_url)
+    heard: Queue[str] = Queue()
+
+    def fails_once(run: str) -> None:
+        heard.put(run)
+        if heard.qsize() == 1:
+            raise RuntimeError("the loop is closed")
+
+    two.listen(fails_once)
+    begun(one)
+    one.append(RUN, 1, [a_record(2)])
+    until(lambda: heard.qsize() == 2, 10)
+    one.close()
+    two.close()
+    assert "the loop is closed" in caplog.text
 
 
 def test_sqlite_has_no_replicas_to_hear(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +16,14 @@ from comity.store.runs import CHANNEL
 _LOOK_UP = 1.0
 """Seconds between looks whether to stop."""
 
+_log = logging.getLogger("comity.store")
+
 
 class Listener:
     """A thread that calls `callback` with the id of each run that has new records.
 
-    It calls with the empty id after it has had to connect again: anything may have changed meanwhile.
+    It calls with the empty id after it has had to connect again: anything may have changed meanwhile. What `callback`
+    raises is logged, and the thread goes on: a replica that no longer hears would serve what is out of date.
     """
 
     def __init__(self, database: Database, callback: Callable[[str], None]) -> None:
@@ -43,7 +47,7 @@ class Listener:
                 with self._database.listening() as connection:
                     connection.execute(text(f"LISTEN {CHANNEL}"))
                     if self._ready.is_set():
-                        self._callback("")
+                        self._tell("")
                     self._ready.set()
                     self._pass_on(connection.connection.dbapi_connection)
             except (StoreError, Error):
@@ -52,4 +56,10 @@ class Listener:
     def _pass_on(self, connection: Any) -> None:
         while not self._stop.is_set():
             for note in connection.notifies(timeout=_LOOK_UP):
-                self._callback(note.payload)
+                self._tell(note.payload)
+
+    def _tell(self, run: str) -> None:
+        try:
+            self._callback(run)
+        except Exception:  # whatever it is, it is the listener's fault alone, and nobody waits for this thread's end
+            _log.exception("a listener failed at run %r", run)
