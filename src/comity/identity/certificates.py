@@ -11,19 +11,14 @@ from functools import cached_property
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from comity.core.files import replace_file
 from comity.identity.errors import IdentityError
+from comity.identity.pem import key_pem, read_key
 
 _AUTHORITY_LIFETIME = timedelta(days=3650)
 _SERVER_LIFETIME = timedelta(days=397)
@@ -54,24 +49,19 @@ class Authority:
     @classmethod
     def load(cls, path: Path) -> Authority:
         """Raises `IdentityError` where there is no authority at `path`."""
+        mend = "restore it from a backup; without it every node has to join again"
+        secret, pem = read_key(path, ec.EllipticCurvePrivateKey, what="certificate authority", mend=mend)
         try:
-            pem = path.read_bytes()
-            certificate, secret = x509.load_pem_x509_certificate(pem), load_pem_private_key(pem, password=None)
-        except OSError as error:
-            raise IdentityError(
-                f"the certificate authority cannot be read: {error.strerror or error}",
-                where=str(path),
-                mend="restore it from a backup; without it every node has to join again",
-            ) from error
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise IdentityError("this is not a certificate and its key in PEM", where=str(path)) from error
-        if not isinstance(secret, ec.EllipticCurvePrivateKey) or secret.public_key() != certificate.public_key():
+            certificate = x509.load_pem_x509_certificate(pem)
+        except ValueError as error:
+            raise IdentityError("there is no certificate in PEM beside the key", where=str(path)) from error
+        if secret.public_key() != certificate.public_key():
             raise IdentityError("the key is not that of the certificate", where=str(path))
         return cls(certificate, secret)
 
     def save(self, path: Path) -> None:
         """Write certificate and key as one PEM file that its owner alone can read."""
-        replace_file(path, self.pem.encode("ascii") + _key_pem(self.secret), mode=0o600)
+        replace_file(path, self.pem.encode("ascii") + key_pem(self.secret), mode=0o600)
 
     def issue(self, hosts: Sequence[str], now: float) -> tuple[bytes, bytes]:
         """A server's certificate for these names and addresses, and its new key, both as PEM.
@@ -96,7 +86,7 @@ class Authority:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id), critical=False)
         )
         certificate = builder.sign(self.secret, hashes.SHA256())
-        return certificate.public_bytes(Encoding.PEM), _key_pem(secret)
+        return certificate.public_bytes(Encoding.PEM), key_pem(secret)
 
     @cached_property
     def pem(self) -> str:
@@ -161,7 +151,3 @@ def _subject_name(host: str) -> x509.GeneralName:
             where="hosts",
             mend="give names such as server.example.org",
         ) from None
-
-
-def _key_pem(secret: ec.EllipticCurvePrivateKey) -> bytes:
-    return secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

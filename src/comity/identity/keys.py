@@ -9,88 +9,68 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 
 from comity.core.files import replace_file
 from comity.identity.errors import IdentityError
+from comity.identity.pem import key_pem, read_key
 from comity.wire.base64url import decode, encode
 from comity.wire.signature import verify
 
 __all__ = ["AgreementKey", "SigningKey", "thumbprint", "verify"]
 
+K = TypeVar("K", Ed25519PrivateKey, X25519PrivateKey)
+
 
 @dataclass(frozen=True)
-class SigningKey:
-    """An Ed25519 key that signs requests and rosters (RFC 8032)."""
+class _Key(Generic[K]):
+    """A private key of 32 bytes on Curve25519, of the one kind that a member has for one purpose."""
 
-    secret: Ed25519PrivateKey = field(repr=False)
-
-    @classmethod
-    def new(cls) -> SigningKey:
-        return cls(Ed25519PrivateKey.generate())
+    kind: ClassVar[type[Any]]
+    secret: K = field(repr=False)
 
     @classmethod
-    def load(cls, path: Path) -> SigningKey:
+    def new(cls) -> Self:
+        return cls(cls.kind.generate())
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
         """Raises `IdentityError` where there is no such key at `path`."""
-        return cls(_load(path, Ed25519PrivateKey))
+        mend = "restore it from a backup, or join again with a new invitation"
+        return cls(read_key(path, cls.kind, what="key", mend=mend)[0])
 
     def save(self, path: Path) -> None:
         """Write the key as PEM that its owner alone can read."""
-        _save(self.secret, path)
+        replace_file(path, key_pem(self.secret), mode=0o600)
+
+    @cached_property
+    def public(self) -> str:
+        """The public half, as the wire writes it."""
+        return encode(self.secret.public_key().public_bytes_raw())
+
+    @cached_property
+    def id(self) -> str:
+        """The thumbprint of the public half."""
+        return thumbprint(self.public)
+
+
+class SigningKey(_Key[Ed25519PrivateKey]):
+    """An Ed25519 key that signs requests and rosters (RFC 8032)."""
+
+    kind = Ed25519PrivateKey
 
     def sign(self, message: bytes) -> bytes:
         """The signature under `message`, 64 bytes."""
         return self.secret.sign(message)
 
-    @cached_property
-    def public(self) -> str:
-        """The public half, as the wire writes it."""
-        return encode(self.secret.public_key().public_bytes_raw())
 
-    @cached_property
-    def id(self) -> str:
-        """The thumbprint of the public half."""
-        return thumbprint(self.public)
-
-
-@dataclass(frozen=True)
-class AgreementKey:
+class AgreementKey(_Key[X25519PrivateKey]):
     """An X25519 key that secrets between members are agreed on with (RFC 7748)."""
 
-    secret: X25519PrivateKey = field(repr=False)
-
-    @classmethod
-    def new(cls) -> AgreementKey:
-        return cls(X25519PrivateKey.generate())
-
-    @classmethod
-    def load(cls, path: Path) -> AgreementKey:
-        """Raises `IdentityError` where there is no such key at `path`."""
-        return cls(_load(path, X25519PrivateKey))
-
-    def save(self, path: Path) -> None:
-        """Write the key as PEM that its owner alone can read."""
-        _save(self.secret, path)
-
-    @cached_property
-    def public(self) -> str:
-        """The public half, as the wire writes it."""
-        return encode(self.secret.public_key().public_bytes_raw())
-
-    @cached_property
-    def id(self) -> str:
-        """The thumbprint of the public half."""
-        return thumbprint(self.public)
+    kind = X25519PrivateKey
 
 
 def thumbprint(key: str) -> str:
@@ -102,23 +82,3 @@ def thumbprint(key: str) -> str:
     if len(raw) != 32:
         raise IdentityError(f"a public key has {len(raw)} bytes instead of 32", where="key")
     return encode(hashlib.sha256(raw).digest())
-
-
-def _load(path: Path, kind: type[Any]) -> Any:
-    try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except OSError as error:
-        raise IdentityError(
-            f"the key cannot be read: {error.strerror or error}",
-            where=str(path),
-            mend="restore it from a backup, or join again with a new invitation",
-        ) from error
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise IdentityError("this is not a private key in PEM without a password", where=str(path)) from error
-    if not isinstance(key, kind):
-        raise IdentityError(f"this is not an {kind.__name__.removesuffix('PrivateKey')} key", where=str(path))
-    return key
-
-
-def _save(secret: Any, path: Path) -> None:
-    replace_file(path, secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), mode=0o600)
