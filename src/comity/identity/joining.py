@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from comity.identity.errors import IdentityError
 from comity.identity.folder import IdentityFolder, Membership
 from comity.identity.invitation import Invitation
 from comity.identity.keys import AgreementKey, SigningKey
@@ -22,6 +23,8 @@ _PATIENCE = 10.0
 async def join_as_person(token: str, folder: IdentityFolder, now: Callable[[], float]) -> Membership:
     """Spend an invitation for the identity in `folder`, whose keys are made there. Raises `IdentityError`."""
     invitation = Invitation.of(token)
+    if invitation.role == "node":
+        raise IdentityError("the invitation is for a node", where="invitation", mend="comity node join TOKEN")
     folder.check_free()
     signing, agreement = kept_keys(folder.path / "signing.pem", folder.path / "agreement.pem")
     enrolled = await enrol(invitation, signing, agreement, now)
@@ -55,38 +58,60 @@ async def enrol(
 ) -> Enrolled:
     """Give the secret and the public keys to the server that the invitation names, and to no other.
 
-    May be repeated with the same keys. Raises `IdentityError` for an invitation that has expired, `TransportError`
-    where the server cannot be reached or is another, and `ProblemError` where it does not take the invitation.
+    What is to be trusted from now on is what was pinned at the first contact, whatever the server says later. May be
+    repeated with the same keys. Raises `IdentityError` for an invitation that has expired and for a server that lets in
+    somebody else, `TransportError` where the server cannot be reached or is another, and `ProblemError` where it does
+    not take the invitation.
     """
     invitation.check(now())
     about = await fetch_about(invitation.address, invitation.fingerprint, proxy)
-    transport = HttpTransport(invitation.address, about.authority if invitation.fingerprint else None, proxy)
+    transport = HttpTransport(invitation.address, _trusted(invitation, about), proxy)
     session = Session(transport, signing, about.deployment, now, patience=_PATIENCE)
     wish = Enrolment(
         secret=invitation.secret, name=invitation.name, signing_key=signing.public, agreement_key=agreement.public
     )
     try:
-        try:
-            enrolled = await session.call("POST", "/v1/enrolments", wish, Enrolled)
-        except ProblemError as error:
-            member = await _already(session, wish) if error.status == 401 else None
-            if member is None:
-                raise
-            return Enrolled(member=member, about=about)
+        member = await _member(session, wish)
     finally:
         await session.close()
-    assert enrolled is not None
-    return enrolled
+    if (member.name, member.role, member.signing_key, member.agreement_key) != (
+        invitation.name,
+        invitation.role,
+        signing.public,
+        agreement.public,
+    ):
+        raise IdentityError(
+            "the server has let in somebody else than the invitation names",
+            where=f"member {member.name}",
+            mend="do not go on with this server before its operator has explained it",
+        )
+    return Enrolled(member=member, about=about)
 
 
 def authority_of(invitation: Invitation, enrolled: Enrolled) -> str | None:
     """The certificate authority to trust from now on, PEM; None where it is those that the system trusts."""
-    about: About = enrolled.about
+    return _trusted(invitation, enrolled.about)
+
+
+def _trusted(invitation: Invitation, about: About) -> str | None:
     return about.authority if invitation.fingerprint else None
 
 
+async def _member(session: Session, wish: Enrolment) -> Member:
+    """The member that the wish makes, or has made on an earlier try of which the answer was lost."""
+    try:
+        enrolled = await session.call("POST", "/v1/enrolments", wish, Enrolled)
+    except ProblemError as error:
+        member = await _already(session, wish) if error.status == 401 else None
+        if member is None:
+            raise
+        return member
+    assert enrolled is not None
+    return enrolled.member
+
+
 async def _already(session: Session, wish: Enrolment) -> Member | None:
-    """The member that these keys made on an earlier try, of which the answer was lost."""
+    """The member that has these keys, where they are a member's."""
     try:
         roster = await session.call("GET", "/v1/roster", expect=Roster)
     except ProblemError:
