@@ -85,7 +85,8 @@ class RunningMean:
         if not isinstance(rows, np.ndarray | StoredRow):
             return rows[0] * 0
         zeros = empty(rows.shape[1], self.mean.precision)
-        zeros[:] = 0
+        if not is_large(zeros):  # a mapped file begins as zeros, and would be in memory whole if they were written
+            zeros[:] = 0
         return zeros
 
 
