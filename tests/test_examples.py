@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from comity.demo.processes import free_port
 from support.commands import comity, environment
-from support.live import free_port
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 EXPECTED = {

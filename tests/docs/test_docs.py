@@ -4,15 +4,18 @@
   A block with `title="job.py"` is also left in that folder under its name.
 - Every ```console block shows a session: the commands after `$` run, in order, in the same folder after the blocks.
 - The `comity` commands in ```bash blocks are parsed, so that each subcommand and option exists; they do not run.
+- The page about deployments finds the federation that it tells how to make: two nodes with the policy that it shows.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,8 @@ import pytest
 from typer.main import get_command
 
 from comity.cli.app import app
+from comity.demo.processes import Processes
+from support.live import comity, serve, until
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -98,27 +103,49 @@ def timed(page: Path) -> Any:
     return pytest.param(page, marks=() if page.name in QUICK else pytest.mark.long)
 
 
+@contextmanager
+def surroundings(page: Path, folder: Path) -> Iterator[Mapping[str, str]]:
+    """What a page's programs find beside its own files: the environment, and for deployments a federation."""
+    if page.name != "deployment.md":
+        yield {}
+        return
+    parties = ("data", "split", "digits", "--partition", "iid(parties=2)", "--out", folder / "digits-by-party")
+    assert comity(*parties).exit_code == 0
+    with Processes(folder) as processes:
+        live = serve(folder, processes)
+        until(lambda: live.asks("nodes", "list").exit_code == 0)
+        for number, name in enumerate(("north", "south")):
+            home = live.node(name, "--package", "sklearn")
+            file = folder / "digits-by-party" / "parties" / f"party-{number}.csv"
+            assert comity("node", "data", "add", "digits", file, "--target", "target", "--home", home).exit_code == 0
+            (home / "policy.toml").write_bytes((folder / "policy.toml").read_bytes())
+            live.start_node(name)
+        until(lambda: live.asks("nodes", "list").stdout.count("digits") == 2)
+        yield {"COMITY_IDENTITY": str(live.operator)}
+
+
 WITH_PROGRAMS = [page for page in PAGES if program(page).strip() or commands(page, "console")]
 
 
 @pytest.mark.parametrize("page", [timed(page) for page in WITH_PROGRAMS], ids=ids)
 def test_the_programs_of_a_page_run(page: Path, tmp_path: Path) -> None:
     for block in blocks(page):
-        if block.language == "python" and block.title:
+        if block.title:
             (tmp_path / block.title).write_text("\n".join(block.lines) + "\n")
     script = tmp_path / f"page_{page.stem.replace('-', '_')}.py"
     script.write_text(program(page))
-    _succeeds([sys.executable, str(script)], tmp_path)
-    for line in commands(page, "console"):
-        name, *arguments = shlex.split(line)
-        assert name == "comity", f"{page.name}: a session runs {name}"
-        _succeeds([str(COMITY), *arguments], tmp_path)
+    with surroundings(page, tmp_path) as variables:
+        _succeeds([sys.executable, str(script)], tmp_path, variables)
+        for line in commands(page, "console"):
+            name, *arguments = shlex.split(line)
+            assert name == "comity", f"{page.name}: a session runs {name}"
+            _succeeds([str(COMITY), *arguments], tmp_path, variables)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_the_commands_of_a_page_exist(page: Path) -> None:
     for line in commands(page, "bash") + commands(page, "console"):
-        name, *arguments = shlex.split(line, comments=True)
+        name, *arguments = shlex.split(line.partition(" > ")[0], comments=True)
         assert name == "comity"
         parse(get_command(app), arguments, name)
 
@@ -138,6 +165,8 @@ def test_links_inside_the_repository_lead_somewhere(page: Path) -> None:
     assert [target for target in inside if not (page.parent / target).exists()] == []
 
 
-def _succeeds(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+def _succeeds(command: list[str], folder: Path, variables: Mapping[str, str]) -> None:
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | variables, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"

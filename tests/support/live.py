@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from typer.testing import CliRunner, Result
 
 from comity.cli.app import app
-from comity.demo.processes import Processes
+from comity.demo.processes import Processes, free_port
 
 RUNNER = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
 
@@ -19,12 +18,6 @@ RUNNER = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
 def comity(*words: str | Path, **variables: str) -> Result:
     """The command in this process."""
     return RUNNER.invoke(app, [str(word) for word in words], env=variables)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def until(ready: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -55,10 +48,10 @@ class Live:
         assert invited.exit_code == 0, invited.output
         return invited.stdout.strip()
 
-    def node(self, name: str) -> Path:
+    def node(self, name: str, *words: str) -> Path:
         """A node that has joined; its folder."""
         home = self.folder / name
-        ended = comity("node", "join", self.token(name), "--home", home)
+        ended = comity("node", "join", self.token(name), "--home", home, *words)
         assert ended.exit_code == 0, ended.output
         return home
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,7 +19,7 @@ from comity.core.errors import MissingDependency, RunError
 from comity.core.files import replace_file
 from comity.data import Dirichlet, Parties, load
 from comity.demo import baselines, setting
-from comity.demo.processes import Processes
+from comity.demo.processes import Processes, free_port
 from comity.demo.table import accuracy_table
 from comity.deployment.client import Client
 from comity.deployment.deployment import Deployment
@@ -95,7 +94,7 @@ def _deployed(place: Path, job: Job, data: Parties, console: Console) -> Run:
     """Make a deployment in `place`, carry out the job, and end every process."""
     tell = _Commands(console)
     server, operator = ServerHome(place / "server"), IdentityFolder(place / "server" / OPERATOR)
-    port = _free_port()
+    port = free_port()
     address = f"https://{_LOOPBACK}:{port}"
     tell(f"comity server init server --address {address}", "an authority, a certificate, keys, a database")
     server.init(name="demo", address=address, host=_LOOPBACK, port=port, hosts=[_LOOPBACK], now=time.time)
@@ -199,9 +198,3 @@ def _compare(results: Results, data: Parties, seed: int, console: Console) -> No
         console.print("The model is [bold]the simulation's with the same seed, bit for bit[/bold].")
     else:
         console.print("[bold red]The model differs from the simulation's with the same seed.[/bold red]")
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind((_LOOPBACK, 0))
-        return int(found.getsockname()[1])
