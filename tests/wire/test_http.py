@@ -224,7 +224,7 @@ class TestAnswers:
     def test_a_body_over_the_limit_is_refused_when_it_is_announced(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(http, "_ANSWER_BYTES", 1000)
+        monkeypatch.setattr(http, "ANSWER_BYTES", 1000)
 
         async def large(request: web.BaseRequest) -> web.StreamResponse:
             return web.Response(body=b"x" * 1001)
@@ -235,7 +235,7 @@ class TestAnswers:
     def test_a_body_without_an_end_is_refused_at_the_limit(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(http, "_ANSWER_BYTES", 1000)
+        monkeypatch.setattr(http, "ANSWER_BYTES", 1000)
 
         async def endless(request: web.BaseRequest) -> web.StreamResponse:
             response = web.StreamResponse()

@@ -36,6 +36,19 @@ class IdentityFolder:
         named = os.environ.get("COMITY_IDENTITY")
         return cls(Path(named) if named else Path.home() / ".comity")
 
+    @classmethod
+    def of(cls, path: Path | None) -> IdentityFolder:
+        """The folder that was named, or the default one."""
+        return cls(path) if path is not None else cls.default()
+
+    @property
+    def signing_file(self) -> Path:
+        return self.path / "signing.pem"
+
+    @property
+    def agreement_file(self) -> Path:
+        return self.path / "agreement.pem"
+
     @property
     def exists(self) -> bool:
         return (self.path / "member.json").exists()
@@ -52,8 +65,8 @@ class IdentityFolder:
         """Write it anew. Raises `IdentityError` where somebody's identity is there already."""
         self.check_free()
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        signing.save(self.path / "signing.pem")
-        agreement.save(self.path / "agreement.pem")
+        signing.save(self.signing_file)
+        agreement.save(self.agreement_file)
         if authority is not None:
             replace_file(self.path / "authority.pem", authority.encode("ascii"))
         replace_file(self.path / "member.json", membership.model_dump_json(indent=1).encode(), mode=0o600)
@@ -81,7 +94,7 @@ class IdentityFolder:
             raise IdentityError(f"the identity cannot be read: {error}", where=str(self.path)) from error
 
     def signing_key(self) -> SigningKey:
-        return SigningKey.load(self.path / "signing.pem")
+        return SigningKey.load(self.signing_file)
 
     def agreement_key(self) -> AgreementKey:
-        return AgreementKey.load(self.path / "agreement.pem")
+        return AgreementKey.load(self.agreement_file)

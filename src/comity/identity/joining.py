@@ -26,7 +26,7 @@ async def join_as_person(token: str, folder: IdentityFolder, now: Callable[[], f
     if invitation.role == "node":
         raise IdentityError("the invitation is for a node", where="invitation", mend="comity node join TOKEN")
     folder.check_free()
-    signing, agreement = kept_keys(folder.path / "signing.pem", folder.path / "agreement.pem")
+    signing, agreement = kept_keys(folder.signing_file, folder.agreement_file)
     enrolled = await enrol(invitation, signing, agreement, now)
     membership = Membership(
         name=enrolled.member.name,

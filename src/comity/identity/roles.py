@@ -32,8 +32,6 @@ class Action(StrEnum):
     CHANGE_NODE = "change a node's tags"
     REVOKE = "revoke a member"
     INVITE = "invite a member"
-    READ_AUDIT = "read the audit log"
-    READ_METRICS = "read the server's metrics"
 
 
 _ALL: frozenset[Role] = frozenset(("admin", "researcher", "auditor", "node"))
@@ -58,8 +56,6 @@ PERMITTED: Mapping[Action, frozenset[Role]] = MappingProxyType(
         Action.CHANGE_NODE: _ADMIN,
         Action.REVOKE: _ADMIN,
         Action.INVITE: _ADMIN,
-        Action.READ_AUDIT: frozenset(("admin", "auditor")),
-        Action.READ_METRICS: frozenset(("admin", "auditor")),
     }
 )
 

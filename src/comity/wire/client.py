@@ -24,10 +24,7 @@ from comity.wire.digests import (
 )
 from comity.wire.messages import PART_BYTES, About, Blob, PartList, Problem
 from comity.wire.signature import NONCE_BYTES, Signer, sign
-from comity.wire.transport import Request, Response, Transport, TransportError, TrustError
-
-ANSWER_BYTES = 64 << 20
-"""An answer in JSON may have so many bytes."""
+from comity.wire.transport import ANSWER_BYTES, Request, Response, Transport, TransportError, TrustError
 
 _PART_SECONDS = 300.0
 _LIST = 512

@@ -12,9 +12,8 @@ from yarl import URL
 from comity.core.errors import ConfigError
 from comity.wire.bodies import BodyError, parse
 from comity.wire.messages import About
-from comity.wire.transport import Request, Response, TransportError, TrustError
+from comity.wire.transport import ANSWER_BYTES, Request, Response, TransportError, TrustError
 
-_ANSWER_BYTES = 64 << 20
 _ABOUT_BYTES = 1 << 16
 _CONNECT_SECONDS = 15.0
 _READ_BYTES = 1 << 18
@@ -30,7 +29,7 @@ class HttpTransport:
     """
 
     def __init__(self, address: str, authority_pem: str | None, proxy: str | None = None) -> None:
-        self._address = _checked(address)
+        self._address = server_address(address)
         self._tls = _context(authority_pem)
         self._proxy = proxy
         self._session: aiohttp.ClientSession | None = None
@@ -106,20 +105,21 @@ async def _about(transport: HttpTransport) -> About:
         await transport.close()
 
 
-def _checked(address: str) -> str:
+def server_address(text: str, where: str = "address") -> str:
+    """The address of a server, without a slash at its end. Raises `ConfigError` for what is none."""
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(text)
         fits = parts.scheme == "https" and parts.hostname and parts.port != 0 and parts.username is None
         fits = fits and parts.path in ("", "/") and not parts.query and not parts.fragment
     except ValueError:
         fits = False
     if not fits:
         raise ConfigError(
-            f"{address!r} is not the address of a server",
-            where="address",
-            mend="give https://HOST:PORT; nothing is sent without TLS",
+            f"{text!r} is not the address of a server",
+            where=where,
+            mend="give https://HOST:PORT, without a path; nothing is sent without TLS",
         )
-    return address.rstrip("/")
+    return text.rstrip("/")
 
 
 def _context(authority_pem: str | None) -> ssl.SSLContext:
@@ -147,13 +147,13 @@ def _certificate(pem: str) -> bytes:
 async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
     """The whole body, of as many bytes as were announced and no more than are allowed."""
     announced = answer.content_length
-    if announced is not None and announced > _ANSWER_BYTES:
+    if announced is not None and announced > ANSWER_BYTES:
         raise TransportError(f"an answer of {announced} bytes is announced")
     pieces, size = [], 0
     async for piece in answer.content.iter_chunked(_READ_BYTES):
         size += len(piece)
-        if size > _ANSWER_BYTES:
-            raise TransportError(f"the answer has more than {_ANSWER_BYTES} bytes")
+        if size > ANSWER_BYTES:
+            raise TransportError(f"the answer has more than {ANSWER_BYTES} bytes")
         pieces.append(piece)
     return b"".join(pieces)
 

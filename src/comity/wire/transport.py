@@ -9,6 +9,9 @@ from urllib.parse import urlencode
 
 from comity.core.errors import ComityError
 
+ANSWER_BYTES = 64 << 20
+"""An answer may have so many bytes."""
+
 
 class TransportError(ComityError):
     """A request that got no whole answer: the connection, the name, the certificate or the time was at fault."""
