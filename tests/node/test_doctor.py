@@ -49,7 +49,7 @@ class Patient:
         return cls(home, world)
 
     def findings(self, now: Callable[[], float] = time.time, **settings: Any) -> dict[str, Finding]:
-        """What the doctor finds, with other settings if need be; isolation is a matter of the system."""
+        """What the doctor finds, with other settings if need be."""
 
         async def look() -> list[Finding]:
             listening = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
@@ -67,8 +67,13 @@ class Patient:
                     await served.stop()
                 listening.close()
 
-        found = asyncio.run(look())
-        return {finding.check: finding for finding in found if finding.check != "isolation"}
+        return {finding.check: finding for finding in asyncio.run(look())}
+
+
+@pytest.fixture(autouse=True)
+def isolating(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether namespaces are allowed is a matter of the system that a test does not depend on."""
+    monkeypatch.setattr(doctor, "can_isolate", lambda: True)
 
 
 def bad(findings: dict[str, Finding]) -> set[str]:
@@ -80,6 +85,7 @@ def test_a_node_that_is_well_is_found_well(tmp_path: Path) -> None:
     assert not bad(found), "\n".join(map(str, found.values()))
     assert set(found) == {
         "settings",
+        "isolation",
         "disk",
         "policy",
         "data digits",
@@ -200,6 +206,20 @@ def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     found = patient.findings()
     assert bad(found) == {"disk"}
     assert "are free" in found["disk"].detail
+
+
+@pytest.mark.parametrize(
+    ("isolation", "told"),
+    [("required", "jobs that bring code are refused"), ("optional", "it could read this node's keys")],
+)
+def test_a_system_without_namespaces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: str, told: str
+) -> None:
+    monkeypatch.setattr(doctor, "can_isolate", lambda: False)
+    found = Patient.healthy(tmp_path).findings(isolation=isolation)
+    assert bad(found) == {"isolation"}
+    assert told in found["isolation"].detail
+    assert ("isolation" in found["isolation"].mend) == (isolation == "optional")
 
 
 def test_another_version_at_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

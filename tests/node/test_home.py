@@ -26,6 +26,7 @@ CONFIG = NodeConfig(name="clinic", address="https://server.test:8443", deploymen
         tasks=st.integers(1, 100),
         keep_days=st.floats(0.1, 1e6),
         packages=st.lists(PRINTABLE).map(tuple),
+        isolation=st.sampled_from(["required", "optional"]),
     )
 )
 def test_settings_are_read_as_they_were_written(config: NodeConfig) -> None:
@@ -46,6 +47,7 @@ def test_a_setting_that_does_not_exist_is_named_with_the_one_that_may_be_meant()
         ("cache_mb = 4096", "cache_mb is 0"),
         ('name = "clinic"', "name is 0"),
         ("packages = []", "packages is 0"),
+        ('isolation = "required"', "isolation is 0"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named(line: str, told: str) -> None:
@@ -53,6 +55,14 @@ def test_a_value_that_does_not_fit_is_named(line: str, told: str) -> None:
     assert line in text
     with pytest.raises(ConfigError, match=told):
         NodeConfig.of(text.replace(line, f"{line.split(' ')[0]} = 0"), "node.toml")
+
+
+def test_a_job_that_brings_code_needs_isolation_unless_the_owner_says_otherwise() -> None:
+    text = CONFIG.to_toml().replace('isolation = "required"\n', "")
+    assert NodeConfig.of(text, "node.toml").isolation == "required"
+    with pytest.raises(ConfigError, match="isolation is 'none'") as raised:
+        NodeConfig.of(text + 'isolation = "none"\n', "node.toml")
+    assert raised.value.mend == 'give "required" or "optional"'
 
 
 def test_a_missing_setting_and_a_file_that_is_none_are_named() -> None:

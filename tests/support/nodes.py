@@ -103,7 +103,10 @@ def a_home(folder: Path, name: str = "party-0", *, rows: int = 60, first: int = 
 
     home = NodeHome(folder / name)
     home.create()
-    home.write(NodeConfig(name=name, address="https://server.test", deployment="d", registrar="r"))
+    # The code that these jobs bring is the tests' own; what becomes of others' is for tests that say so.
+    home.write(
+        NodeConfig(name=name, address="https://server.test", deployment="d", registrar="r", isolation="optional")
+    )
     home.policy_file.write_text(policy)
     digits = load_digits()
     chosen = slice(first, first + rows)

@@ -16,21 +16,26 @@ from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from comity.node.confinement import Cage
+from comity.node.data import DataRegistry
 from comity.node.entries import Entry
 from comity.node.home import NodeHome
-from comity.node.seal_key import SealKey
+from comity.node.seal_key import SealKey, key_file
 from comity.wire.messages import Refused
 
 _ANSWER_BYTES = 8 << 20
 _START_SECONDS = 60.0
 _LAST_SECONDS = 1.0
 _WARM = 8
+_NOT_APART = (
+    "the job brings code, which this node's system cannot keep from the node's keys; its owner can allow unprivileged "
+    'user namespaces there, or accept that by isolation = "optional" in node.toml'
+)
 _OUT_OF_MEMORY = ("MemoryError", "allocate memory")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a task may take: seconds, of the clock as of a processor, its process's memory, and the size of a file."""
+    """What a task may take: seconds by the clock, the memory of each of its processes (see `Cage`), a file's size."""
 
     seconds: float = 3600.0
     memory_mb: int = 4096
@@ -94,8 +99,8 @@ class Executor(Protocol):
 class ChildExecutor:
     """Computes tasks in child processes, confined as `confinement` says, with a clean environment.
 
-    `note` is told what a process lacks of its confinement. A process that has had nothing to do for `idle` seconds is
-    ended.
+    `note` is told what a process lacks of its confinement; no task with source from outside is then given to it, unless
+    the node's settings say `isolation = "optional"`. A process that has had nothing to do for `idle` seconds is ended.
     """
 
     def __init__(self, home: NodeHome, note: Callable[[str, Mapping[str, Any]], None], *, idle: float = 120.0) -> None:
@@ -113,6 +118,9 @@ class ChildExecutor:
                     await child.end()
                 child = await self._start(task)
             self._children[task.run] = child
+            if child.missing and task.source is not None and self.home.config.isolation == "required":
+                await self._end(task.run)
+                return TaskResult(refusal=Refused(reason="policy", detail=_NOT_APART))
             return await self._ask(child, task)
 
     async def close(self) -> None:
@@ -218,7 +226,10 @@ class _Child:
         line = await self.process.stdout.readline()
         if not line.endswith(b"\n"):
             raise EOFError
-        answer = json.loads(line)
+        try:
+            answer = json.loads(line)
+        except RecursionError:
+            raise ValueError("nested without end") from None
         if not isinstance(answer, dict):
             raise ValueError("no object")
         return answer
@@ -244,7 +255,7 @@ class _Child:
         return 0
 
     async def end(self) -> None:
-        """Kill the process and all that it has started."""
+        """Kill the process and all that it has started; without namespaces, all but what has left its group."""
         self.kill()
         await self.process.wait()
 
@@ -255,7 +266,10 @@ def _given(task: TaskSpec) -> Any:
 
 
 def _cage(home: NodeHome, task: TaskSpec) -> tuple[Path, Cage]:
-    """The scratch folder of the task's run, and how its process is confined."""
+    """The scratch folder of the task's run, and how its process is confined.
+
+    Hidden are the node's folder and the keys of sealed data, which lie elsewhere.
+    """
     scratch = home.scratch / task.run
     read = [home.cache, home.runs / task.run, home.memory / task.run]
     for folder in (scratch, *read):
@@ -263,10 +277,12 @@ def _cage(home: NodeHome, task: TaskSpec) -> tuple[Path, Cage]:
     inside = home.path.resolve()
     files = [Path(task.data["entry"][name] or "/").resolve() for name in ("path", "encoder")]
     read += [file for file in files if inside in file.parents]
+    keys = [key_file(entry.key or "") for entry in DataRegistry(home.path).entries()]
+    apart = {str(key.resolve()) for key in keys if key is not None and key.is_file()}
     return scratch, Cage(
         memory_mb=task.limits.memory_mb,
         file_mb=task.limits.file_mb,
-        hide=[str(inside)],
+        hide=[str(inside), *sorted(apart)],
         read=[str(path.resolve()) for path in read],
         write=[str(scratch.resolve())],
     )
@@ -312,7 +328,7 @@ def _result(answer: Mapping[str, Any], task: TaskSpec) -> TaskResult:
             metrics={str(name): tuple(float(sum) for sum in sums) for name, sums in answer["metrics"].items()},
             seconds=float(answer["seconds"]),
         )
-    except (KeyError, TypeError, AttributeError, OSError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, OSError) as error:
         raise ValueError("a malformed answer") from error
 
 

@@ -1,11 +1,12 @@
 """What a task's process gives up before it does anything: resources, the network, and the sight of the node's folder.
 
-Limits always hold. The rest needs Linux's unprivileged user namespaces: in its own ones a process has no network, sees
-of the node's folder what it needs and no keys, cannot signal or inspect a process outside, and takes all that it has
-started with it when it ends. Where the system does not allow that, the process goes on and says what is missing.
+Limits on memory and files are set on every system. The rest needs Linux's unprivileged user namespaces: in its own ones
+a process has no network, sees of the node's folder what it needs and no keys, cannot signal or inspect a process
+outside, and takes all that it has started with it when it ends. Where the system does not allow that, the process goes
+on and says what is missing; `child` then runs nothing in it that came from outside, unless the owner wants it.
 
-A process of this account can otherwise read what the account can read outside the node's folder; run the node as a user
-of its own.
+What remains either way: a process reads what its account can read outside the hidden folders, and reaches the sockets
+that lie there; so run the node as a user of its own, which is in no group that could command a container engine.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 _NEWNS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = 0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 _NOSUID, _NODEV, _BIND, _REC, _PRIVATE = 2, 4, 4096, 16384, 1 << 18
@@ -26,7 +28,7 @@ _MOUNT_SETATTR, _ATTR_RDONLY = 442, 1
 _CAPABILITY_VERSION = 0x20080522
 _MB = 1 << 20
 _LIBRARIES = 6 << 30
-"""Addresses for what libraries map and do not fill; their memory counts under RLIMIT_DATA like everything else."""
+"""Addresses for what libraries map and do not fill. What they fill counts under RLIMIT_DATA, unless it is shared."""
 
 ALONE = "own namespaces"
 HIDDEN = "hidden folders"
@@ -36,8 +38,10 @@ HIDDEN = "hidden folders"
 class Cage:
     """How a process is confined.
 
-    `memory_mb` and `file_mb` bound its memory and the size of a file, `processes` its processes and threads. Of the
-    folders in `hide` it sees only what is in `read` and `write`, which are existing paths below them.
+    `memory_mb` bounds the memory that is each process's own; with what it shares it has 6 GB more. `file_mb` bounds a
+    file, `processes` the processes and threads of this account, except for user 0, whom Linux does not count. What is
+    in `hide` exists: a file there reads as empty, and of a folder is seen only what is in `read` and `write`, which
+    are existing paths below it.
     """
 
     memory_mb: int = 4096
@@ -64,7 +68,8 @@ def confine(cage: Cage) -> list[str]:
             _hide(cage)
         except OSError:
             missing = [HIDDEN]
-        _drop_privileges()
+        _drop_capabilities()
+    _stay_unprivileged()
     _die_with_parent()
     if not missing or missing == [HIDDEN]:
         for _ in range(2):  # the first child is the namespace's process 1, which default signals do not reach
@@ -75,25 +80,30 @@ def confine(cage: Cage) -> list[str]:
 
 
 def limit_time(seconds: float) -> None:
-    """Let this process have `seconds` more of processor time; at their end it is killed."""
+    """Let this process have `seconds` more of processor time; at their end a signal ends it.
+
+    Code can ignore that signal: what ends a task in any case is the clock of who has started it.
+    """
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime + seconds) + 1, hard))
 
 
 def can_isolate() -> bool:
-    """Whether this system allows what needs namespaces; tried in a process of its own."""
+    """Whether this system allows what `confine` needs beyond limits; tried in a process of its own."""
     if sys.platform != "linux":
         return False
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            _unshare()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with TemporaryDirectory() as shown:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                _unshare()
+                _hide(Cage(hide=[os.path.dirname(shown)], read=[shown]))
+                status = 0
+            finally:
+                os._exit(status)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def _limit(cage: Cage, *, alone: bool) -> None:
@@ -126,12 +136,15 @@ def _unshare() -> None:
 
 
 def _hide(cage: Cage) -> None:
-    """Cover each hidden folder with an empty one, and put into it what shall be seen."""
+    """Cover each hidden folder with an empty one and each file with nothing, and show what shall be seen."""
     _mount(None, "/", None, _REC | _PRIVATE)
     shown = [(path, os.open(path, os.O_PATH | os.O_NOFOLLOW), True) for path in cage.write]
     shown += [(path, os.open(path, os.O_PATH | os.O_NOFOLLOW), False) for path in cage.read]
-    for folder in cage.hide:
-        _mount("none", folder, "tmpfs", _NOSUID | _NODEV, "size=1m,mode=0700")
+    for hidden in cage.hide:
+        if os.path.isdir(hidden):
+            _mount("none", hidden, "tmpfs", _NOSUID | _NODEV, "size=1m,mode=0700")
+        else:
+            _mount(os.devnull, hidden, None, _BIND)
     for path, handle, writable in shown:
         source = f"/proc/self/fd/{handle}"
         if os.path.isdir(source):
@@ -151,9 +164,14 @@ def _mount(source: str | None, target: str, kind: str | None, flags: int, data: 
     _call("mount", *texts[:3], ctypes.c_ulong(flags), texts[3])
 
 
-def _drop_privileges() -> None:
+def _stay_unprivileged() -> None:
+    """No program that this process starts has more rights than it has, whatever its file says."""
+    if sys.platform == "linux":
+        _call("prctl", _SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def _drop_capabilities() -> None:
     """Give up every capability in the new namespaces, so that what was done there cannot be undone."""
-    _call("prctl", _SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     header, none = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)()
     _call("capset", header, none)
 

@@ -52,12 +52,12 @@ async def examine(home: NodeHome, now: Callable[[], float], transport: Transport
 
     `transport` is by which the server is reached, HTTPS as the node's settings say where None.
     """
-    findings = [*_local(home)]
     try:
         config = home.config
     except ComityError as error:
-        return [Finding("settings", False, error.what, error.mend), *findings]
-    findings.insert(0, Finding("settings", True, f"{config.name} of {config.deployment}, at {config.address}"))
+        return [Finding("settings", False, error.what, error.mend), *_local(home)]
+    findings = [Finding("settings", True, f"{config.name} of {config.deployment}, at {config.address}")]
+    findings += [_safely_now("isolation", lambda: _isolation(config)), *_local(home)]
     for check, look in (("name", _name), ("connection", _connection)):
         findings.append(await _safely(check, look(config)))
     findings.append(_safely_now("authority", lambda: _authority(home, now())))
@@ -74,7 +74,6 @@ async def examine(home: NodeHome, now: Callable[[], float], transport: Transport
 
 def _local(home: NodeHome) -> Iterator[Finding]:
     """What can be told without the server."""
-    yield _safely_now("isolation", _isolation)
     yield _safely_now("disk", lambda: _disk(home))
     yield _safely_now("policy", lambda: _policy(home))
     try:
@@ -132,13 +131,14 @@ def _failed(check: str, error: Exception) -> Finding:
     return Finding(check, False, f"{type(error).__name__}: {error}", "mend what it names, then look again")
 
 
-def _isolation() -> Finding:
+def _isolation(config: NodeConfig) -> Finding:
     if can_isolate():
         return Finding("isolation", True, "tasks run without network, keys, and sight of other processes")
-    mend = (
-        "allow unprivileged user namespaces; until then run the node as a user of its own and approve source with care"
-    )
-    return Finding("isolation", False, "this system allows tasks no namespaces: they run with limits alone", mend)
+    without, mend = "this system allows tasks no namespaces", "allow unprivileged user namespaces"
+    if config.isolation == "required":
+        return Finding("isolation", False, f"{without}, so jobs that bring code are refused", mend)
+    told = f"{without}, and the settings let jobs that bring code run: it could read this node's keys"
+    return Finding("isolation", False, told, f'{mend}, or set isolation = "required" in node.toml')
 
 
 def _disk(home: NodeHome) -> Finding:

@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from comity.core.errors import ConfigError
 from comity.core.files import replace_file
+
+Isolation: TypeAlias = Literal["required", "optional"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,10 @@ class NodeConfig:
     `tasks` run at the same time, each in a process that ends after `idle_seconds` without work; vectors received are
     kept up to `cache_mb`; what is left of a run is deleted `keep_days` after its last round here. `packages` are the
     installed ones, beside Comity, whose classes and functions a job may name.
+
+    `isolation` says what becomes of jobs that bring code where the system allows no namespaces, so that their code
+    could read this node's keys: "required" refuses them, "optional" runs them all the same. Jobs that bring none run
+    either way.
     """
 
     name: str
@@ -33,6 +39,7 @@ class NodeConfig:
     keep_days: float = 30.0
     idle_seconds: float = 120.0
     packages: tuple[str, ...] = ()
+    isolation: Isolation = "required"
 
     @classmethod
     def of(cls, text: str, where: str) -> NodeConfig:
@@ -144,13 +151,20 @@ def _checked(name: str, kind: Any, value: Any, where: str) -> Any:
     """`value` as a field of type `kind` (its name) takes it."""
     if kind == "str":
         fits = isinstance(value, str) and value.isprintable()
+    elif kind == "Isolation":
+        fits = value in get_args(Isolation)
     elif kind == "tuple[str, ...]":
         fits = isinstance(value, list) and all(isinstance(item, str) and item.isprintable() for item in value)
     else:
         numbers = int if kind == "int" else int | float
         fits = isinstance(value, numbers) and not isinstance(value, bool) and value > 0
     if not fits:
-        words = {"str": "a line of text", "int": "a whole number above 0", "float": "a number above 0"}
+        words = {
+            "str": "a line of text",
+            "int": "a whole number above 0",
+            "float": "a number above 0",
+            "Isolation": " or ".join(f'"{word}"' for word in get_args(Isolation)),
+        }
         wanted = words.get(kind, "a list of names")
         raise ConfigError(f"{name} is {value!r}", where=where, mend=f"give {wanted}")
     return tuple(value) if isinstance(value, list) else float(value) if kind == "float" else value

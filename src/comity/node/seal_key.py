@@ -41,8 +41,8 @@ class SealKey:
         """
         kind, _, rest = source.partition(":")
         where = f"the key {source}"
-        if kind == "file" and rest:
-            text = _from_file(Path(rest).expanduser(), apart_from, where)
+        if (file := key_file(source)) is not None:
+            text = _from_file(file, apart_from, where)
         elif kind == "env" and rest:
             text = os.environ.get(rest, "")
             if not text:
@@ -66,6 +66,12 @@ class SealKey:
         if path.exists():
             raise ConfigError("there is a file already", where=str(path), mend="a key is never replaced; choose a path")
         replace_file(path, self.secret.hex().encode() + b"\n", mode=0o600)
+
+
+def key_file(source: str) -> Path | None:
+    """The file that `source` names; None where it names something else."""
+    kind, _, rest = source.partition(":")
+    return Path(rest).expanduser() if kind == "file" and rest else None
 
 
 def _from_file(path: Path, apart_from: Path, where: str) -> str:
