@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from math import isfinite
 from typing import Any
 
@@ -47,6 +48,12 @@ def one_of(owner: object, name: str, choices: Iterable[str]) -> None:
 def offers(value: Any, *methods: str) -> bool:
     """Whether `value` is an object (and not a class) that has all of `methods`."""
     return not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in methods)
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The question whether the name most like `name` was meant; nothing where none is like it."""
+    close = get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""
 
 
 def described(value: Any) -> str:

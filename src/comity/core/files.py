@@ -26,10 +26,7 @@ def replace_file(path: Path, content: bytes | Callable[[Path], None], *, mode: i
             draft.write_bytes(content)
         else:
             content(draft)
-        _sync(draft)
-        draft.replace(path)
-        if os.name == "posix":
-            _sync(path.parent)
+        move_file(draft, path)
     except OSError as error:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
@@ -40,7 +37,17 @@ def replace_file(path: Path, content: bytes | Callable[[Path], None], *, mode: i
         ) from error
 
 
-def _sync(path: Path) -> None:
+def move_file(draft: Path, path: Path) -> None:
+    """Put a finished file at `path`, on the same file system, in one step that survives a crash. Raises `OSError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sync(draft)
+    draft.replace(path)
+    if os.name == "posix":
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has a file's content, or a folder's names. Raises `OSError`."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -9,10 +9,10 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from comity.core.checks import closest
 from comity.core.errors import DataError
 from comity.core.files import replace_file
 from comity.node.entries import Entry, Facts, read_entries, written
@@ -42,10 +42,9 @@ class DataRegistry:
         """Raises `DataError` for a name that is not registered."""
         known = {entry.name: entry for entry in self.entries()}
         if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
             listed = ", ".join(known) or "none; comity node data add NAME PATH"
-            raise DataError(f"no data set {name!r}", where=str(self.file), mend=f"{hint}there are: {listed}")
+            mend = f"{closest(name, known)} there are: {listed}".lstrip()
+            raise DataError(f"no data set {name!r}", where=str(self.file), mend=mend)
         return known[name]
 
     def add(self, entry: Entry) -> Facts:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from comity.core.checks import fraction
+from comity.core import tables
+from comity.core.checks import closest, fraction
 from comity.core.errors import ConfigError, DataError
+from comity.core.tables import Reader
 
 SEALED = ".sealed"
 Format: TypeAlias = Literal["csv", "parquet", "npz"]
@@ -105,9 +104,7 @@ class Entry:
             return
         for name in (self.target, *(self.features or ())):
             if name not in facts.columns:
-                close = get_close_matches(name, facts.columns, n=1)
-                hint = f"did you mean {close[0]!r}? " if close else ""
-                mend = f"{hint}the file has: {', '.join(facts.columns)}"
+                mend = f"{closest(name, facts.columns)} the file has: {', '.join(facts.columns)}".lstrip()
                 raise DataError(f"no column {name!r}", where=str(self.path), mend=mend)
             if facts.columns.count(name) > 1:
                 raise DataError(f"two columns {name!r}", where=str(self.path), mend="give each column its own name")
@@ -119,15 +116,14 @@ class Entry:
 def read_entries(file: Path) -> tuple[Entry, ...]:
     """The data sets of a file, none where there is no file. Relative paths are from the file's folder."""
     try:
-        document = tomllib.loads(file.read_bytes().decode())
+        content = file.read_bytes()
     except FileNotFoundError:
         return ()
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"this is no TOML: {error}", where=str(file), mend="correct that line") from None
-    tables = document.get("dataset", [])
-    if set(document) - {"dataset"} or not isinstance(tables, list):
+    document = tables.parse(content, str(file))
+    given = document.get("dataset", [])
+    if set(document) - {"dataset"} or not isinstance(given, list):
         raise ConfigError("there is more than tables of data sets", where=str(file), mend="write [[dataset]] tables")
-    entries = tuple(_read(table, f"{file}, dataset[{i}]", file.parent) for i, table in enumerate(tables, start=1))
+    entries = tuple(_read(table, f"{file}, dataset[{i}]", file.parent) for i, table in enumerate(given, start=1))
     names = [entry.name for entry in entries]
     for name in names:
         if names.count(name) > 1:
@@ -145,31 +141,17 @@ def _table(entry: Entry) -> str:
     for field in fields(Entry):
         value = getattr(entry, field.name)
         if value != field.default:
-            lines.append(f"{field.name} = {_toml(value)}")
+            lines.append(f"{field.name} = {tables.written(value)}")
     return "\n".join(lines) + "\n"
-
-
-def _toml(value: str | Path | float | tuple[str, ...]) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, int | float):
-        return repr(value)
-    # JSON's escapes are TOML's; TOML wants one character more escaped.
-    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _read(table: Any, where: str, folder: Path) -> Entry:
     if not isinstance(table, dict):
         raise ConfigError("this is no table", where=where, mend="write [[dataset]], with two brackets")
-    for key in table:
-        if key not in _TYPES:
-            close = get_close_matches(key, _TYPES, n=1)
-            mend = f"did you mean {close[0]!r}?" if close else f"keys here: {', '.join(_TYPES)}"
-            raise ConfigError(f"unknown key {key!r}", where=f"{where}, key {key}", mend=mend)
+    values = tables.read(table, _READERS, where)
     for key in ("name", "path"):
         if key not in table:
             raise ConfigError(f"{key} is missing", where=where, mend=f'add {key} = "…"')
-    values = {key: _value(key, value, f"{where}, key {key}") for key, value in table.items()}
     for key in ("path", "encoder"):
         if key in values:
             values[key] = folder / Path(values[key]).expanduser()
@@ -179,24 +161,14 @@ def _read(table: Any, where: str, folder: Path) -> Entry:
         raise ConfigError(error.what, where=f"{where}: {error.where}", mend=error.mend) from None
 
 
-def _value(key: str, value: Any, where: str) -> Any:
-    kind, words = _TYPES[key]
-    if kind is tuple:
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-    elif isinstance(value, kind) and not isinstance(value, bool):
-        return value
-    raise ConfigError(f"{value!r} is not {words}", where=where, mend=f"give {words}")
-
-
-_TYPES: Mapping[str, tuple[Any, str]] = {
-    "name": (str, "a text"),
-    "path": (str, "a path in quotes"),
-    "target": (str, "the name of a column"),
-    "features": (tuple, "a list of names of columns"),
-    "labels": (tuple, "a list of texts"),
-    "encoder": (str, "a path in quotes"),
-    "heldout": (int | float, "a share from 0 to below 1"),
-    "seed": (int, "a whole number"),
-    "key": (str, "file:/path, env:NAME or command:words"),
+_READERS: Mapping[str, Reader] = {
+    "name": tables.text,
+    "path": tables.text,
+    "target": tables.text,
+    "features": tables.texts,
+    "labels": tables.texts,
+    "encoder": tables.text,
+    "heldout": tables.number,
+    "seed": tables.whole,
+    "key": tables.text,
 }

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
-from dataclasses import asdict, dataclass, fields
-from difflib import get_close_matches
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from comity.core import tables
 from comity.core.errors import ConfigError
 from comity.core.files import replace_file
+from comity.core.tables import Reader
 
 Isolation: TypeAlias = Literal["required", "optional"]
 
@@ -44,23 +44,14 @@ class NodeConfig:
     @classmethod
     def of(cls, text: str, where: str) -> NodeConfig:
         """The settings that TOML `text` holds. Raises `ConfigError` that names the field."""
-        try:
-            given = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"this is no TOML: {error}", where=where, mend="mend the line it names") from None
-        known = {entry.name: entry for entry in fields(cls)}
-        for name in given:
-            if name not in known:
-                close = get_close_matches(name, known, 1)
-                mend = f"did you mean {close[0]!r}?" if close else f"settings are: {', '.join(known)}"
-                raise ConfigError(f"there is no setting {name!r}", where=where, mend=mend)
-        for name in ("name", "address", "deployment", "registrar"):
-            if name not in given:
-                raise ConfigError(f"{name} is missing", where=where, mend="join again: comity node join TOKEN")
-        return cls(**{name: _checked(name, known[name].type, value, where) for name, value in given.items()})
+        given = tables.read(tables.parse(text.encode(), where), _READERS, where)
+        for entry in fields(cls):
+            if entry.default is MISSING and entry.name not in given:
+                raise ConfigError(f"{entry.name} is missing", where=where, mend="join again: comity node join TOKEN")
+        return cls(**given)
 
     def to_toml(self) -> str:
-        return "".join(f"{name} = {_toml(value)}\n" for name, value in asdict(self).items())
+        return "".join(f"{name} = {tables.written(value)}\n" for name, value in asdict(self).items())
 
 
 @dataclass(frozen=True)
@@ -147,31 +138,20 @@ class NodeHome:
             folder.chmod(0o700)
 
 
-def _checked(name: str, kind: Any, value: Any, where: str) -> Any:
-    """`value` as a field of type `kind` (its name) takes it."""
-    if kind == "str":
-        fits = isinstance(value, str) and value.isprintable()
-    elif kind == "Isolation":
-        fits = value in get_args(Isolation)
-    elif kind == "tuple[str, ...]":
-        fits = isinstance(value, list) and all(isinstance(item, str) and item.isprintable() for item in value)
-    else:
-        numbers = int if kind == "int" else int | float
-        fits = isinstance(value, numbers) and not isinstance(value, bool) and value > 0
-    if not fits:
-        words = {
-            "str": "a line of text",
-            "int": "a whole number above 0",
-            "float": "a number above 0",
-            "Isolation": " or ".join(f'"{word}"' for word in get_args(Isolation)),
-        }
-        wanted = words.get(kind, "a list of names")
-        raise ConfigError(f"{name} is {value!r}", where=where, mend=f"give {wanted}")
-    return tuple(value) if isinstance(value, list) else float(value) if kind == "float" else value
+def _lines(value: Any, where: str) -> tuple[str, ...]:
+    return tuple(tables.line(item, where) for item in tables.texts(value, where))
 
 
-def _toml(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    # JSON's escapes are TOML's.
-    return json.dumps(value, ensure_ascii=False)
+_READERS: Mapping[str, Reader] = {
+    "name": tables.line,
+    "address": tables.line,
+    "deployment": tables.line,
+    "registrar": tables.line,
+    "proxy": tables.line,
+    "tasks": tables.count,
+    "cache_mb": tables.count,
+    "keep_days": tables.positive,
+    "idle_seconds": tables.positive,
+    "packages": _lines,
+    "isolation": tables.one_of(*get_args(Isolation)),
+}

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from comity.core.errors import ComityError
+from comity.core.files import sync
 
 START = "0" * 64
 _TAIL = 1 << 16
@@ -236,13 +237,5 @@ def _locked(path: Path) -> Iterator[IO[bytes]]:
 
             fcntl.flock(file, fcntl.LOCK_EX)
             if new:
-                _sync_folder(path.parent)
+                sync(path.parent)
         yield file
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

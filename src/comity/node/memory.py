@@ -7,10 +7,11 @@ part of the model (`Assignment.counted`). There is nothing to promote: the memor
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+from comity.core.files import move_file
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,7 @@ class PartyMemory:
 
     def keep(self, run: str, lease: int, file: Path) -> None:
         """Take over `file` as the memory that goes with `lease`; it survives a crash from now on."""
-        target = self._file(run, lease)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _sync(file)
-        os.replace(file, target)
-        _sync(target.parent)
+        move_file(file, self._file(run, lease))
 
     def forget_before(self, run: str, counted: int | None) -> None:
         """Delete the memory of all leases before the one that counts."""
@@ -54,11 +51,3 @@ class PartyMemory:
 
     def _file(self, run: str, lease: int) -> Path:
         return self.folder / run / f"{lease}.safetensors"
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from comity.core.files import replace_file
+from comity.core.files import move_file, replace_file
 from comity.wire.digests import blob_of_file
 from comity.wire.messages import Contributed, Refused
 
@@ -40,17 +39,12 @@ class Outbox:
         """Take over the file of a contribution. Raises `ValueError` for a weight or metrics that cannot be sent."""
         contributed = Contributed(vectors=blob_of_file(vectors), weight=weight, metrics=metrics)
         place = self._place(lease)
-        place.mkdir(parents=True, exist_ok=True)
-        with vectors.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(vectors, place / "vectors.safetensors")
+        move_file(vectors, place / "vectors.safetensors")
         self._write(place, "contributed", contributed)
         return Answer(contributed, place / "vectors.safetensors")
 
     def refuse(self, lease: Lease, refused: Refused) -> Answer:
-        place = self._place(lease)
-        place.mkdir(parents=True, exist_ok=True)
-        self._write(place, "refused", refused)
+        self._write(self._place(lease), "refused", refused)
         return Answer(refused=refused)
 
     def get(self, lease: Lease) -> Answer | None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from comity.core import tables
 from comity.core.errors import ConfigError, ManifestError
 from comity.node.starter import starter as starter
 from comity.node.terms import Terms, read_policy
@@ -46,15 +46,13 @@ class Policy:
         policy, and must run nothing.
         """
         try:
-            document = tomllib.loads(path.read_bytes().decode())
+            content = path.read_bytes()
         except FileNotFoundError:
             return cls(file=str(path), exists=False)
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"this is no TOML: {error}", where=str(path), mend="correct that line") from None
         except OSError as error:
             what = f"cannot be read: {error.strerror}"
             raise ConfigError(what, where=str(path), mend="let the node read it") from None
-        return cls(*read_policy(document, str(path)), file=str(path))
+        return cls(*read_policy(tables.parse(content, str(path)), str(path)), file=str(path))
 
 
 @dataclass(frozen=True)

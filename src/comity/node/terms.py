@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias
 
+from comity.core import tables
+from comity.core.checks import closest
 from comity.core.errors import ConfigError
+from comity.core.tables import Reader, is_number
 
 Scalar: TypeAlias = bool | int | float | str
 Sources: TypeAlias = Literal["none", "approved"]
@@ -34,7 +35,7 @@ class Condition:
         if self.choices is not None:
             return any(_same(value, choice) for choice in self.choices)
         return (
-            _is_number(value)
+            is_number(value)
             and (self.least is None or value >= self.least)
             and (self.most is None or value <= self.most)
         )
@@ -80,10 +81,10 @@ def read_policy(document: Mapping[str, Any], file: str) -> tuple[tuple[Terms, ..
     slip in it must not pass for another policy.
     """
     _known(document, ("allow", "ask"), file)
-    tables = document.get("allow", [])
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+    given = document.get("allow", [])
+    if not isinstance(given, list) or not all(isinstance(table, dict) for table in given):
         raise ConfigError("allow is no list of tables", where=file, mend="write [[allow]], with two brackets")
-    allow = tuple(_read_allow(table, number, file) for number, table in enumerate(tables, start=1))
+    allow = tuple(_read_allow(table, number, file) for number, table in enumerate(given, start=1))
     if "ask" not in document:
         return allow, None
     if not isinstance(document["ask"], dict):
@@ -110,7 +111,7 @@ def _read_allow(table: Mapping[str, Any], number: int, file: str) -> Terms:
 
 def _read(table: Mapping[str, Any], name: str, file: str, source: Sources) -> Terms:
     plain = {key: value for key, value in table.items() if "." not in key}
-    _known(plain, _KEYS, f"{file}, {name}")
+    _known(plain, _READERS, f"{file}, {name}")
     read: dict[str, Any] = {"where": name, "source": source}
     for key, value in plain.items():
         field, reader = _READERS[key]
@@ -126,15 +127,15 @@ def _read(table: Mapping[str, Any], name: str, file: str, source: Sources) -> Te
     return Terms(**read, conditions=conditions or None)
 
 
-def _known(table: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
+def _known(table: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
     for key, value in table.items():
         if key in keys:
             continue
-        close = get_close_matches(key, keys, n=1)
+        close = closest(key, keys)
         if isinstance(value, dict) and not close:
             mend = f'quote the path to a value of the manifest: "{key}.{next(iter(value), "lr")}" = {{max = 1}}'
         else:
-            mend = f"did you mean {close[0]!r}?" if close else f"keys here: {', '.join(keys)}"
+            mend = close or f"keys here: {', '.join(keys)}"
         raise ConfigError(f"unknown key {key!r}", where=f"{where}, key {key}", mend=mend)
 
 
@@ -152,7 +153,7 @@ def _condition(value: Any, where: str) -> Condition:
             raise ConfigError(f"one_of is {chosen!r}", where=where, mend="give a list of values")
         return Condition(choices=tuple(_scalar(choice, where) for choice in chosen))
     for key, bound in value.items():
-        if not _is_number(bound):
+        if not is_number(bound):
             raise ConfigError(f"{key} is {bound!r}", where=where, mend="give a number")
     least, most = value.get("min"), value.get("max")
     if least is not None and most is not None and least > most:
@@ -161,84 +162,42 @@ def _condition(value: Any, where: str) -> Condition:
 
 
 def _scalar(value: Any, where: str) -> Scalar:
-    if isinstance(value, str | bool) or _is_number(value):
+    if isinstance(value, str | bool) or is_number(value):
         return value  # type: ignore[no-any-return]  # narrowed by the test above
     raise ConfigError(f"{value!r} is no value of a manifest", where=where, mend="give a number, a text or true/false")
 
 
-def _names(value: Any, where: str) -> tuple[str, ...]:
-    if isinstance(value, list) and value and all(isinstance(item, str) and item for item in value):
-        return tuple(value)
-    raise ConfigError(f"{value!r} is no list of names", where=where, mend='write a list in quotes: ["one", "two"]')
-
-
 def _name_or_names(value: Any, where: str) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) and value else _names(value, where)
+    return (value,) if isinstance(value, str) and value else tables.names(value, where)
 
 
 def _digests(value: Any, where: str) -> tuple[str, ...]:
-    for item in _names(value, where):
+    for item in tables.names(value, where):
         if not _DIGEST.fullmatch(item):
             raise ConfigError(f"{item!r} is no job id", where=where, mend="give all 64 hexadecimal digits of it")
     return tuple(value)
 
 
-def _text(value: Any, where: str) -> str:
-    if not isinstance(value, str):
-        raise ConfigError(f"{value!r} is no text", where=where, mend="write it in quotes")
-    return value
-
-
-def _whole(value: Any, where: str) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-        return value
-    raise ConfigError(f"{value!r} is no count", where=where, mend="give a whole number of 1 or more")
-
-
-def _positive(value: Any, where: str) -> float:
-    if _is_number(value) and value > 0:
-        return float(value)
-    raise ConfigError(f"{value!r} is no duration", where=where, mend="give a number of seconds above 0")
-
-
-def _required(value: Any, where: str) -> bool:
-    if value == "required":
-        return True
-    raise ConfigError(f"{value!r} is not understood", where=where, mend='write "required", or leave the key out')
-
-
-def _source(value: Any, where: str) -> str:
-    if value in ("none", "approved"):
-        return str(value)
-    raise ConfigError(f"{value!r} is not understood", where=where, mend='write "none" or "approved"')
-
-
 def _same(value: Any, choice: Scalar) -> bool:
     """Whether the two are equal; 1 and 1.0 are, 1 and true are not."""
-    return value == choice and (_is_number(value) if _is_number(choice) else type(value) is type(choice))
+    return value == choice and (is_number(value) if is_number(choice) else type(value) is type(choice))
 
 
-def _is_number(value: Any) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-_READERS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
-    "name": ("name", _text),
+_REQUIRED = tables.reader(lambda value: value == "required", '"required", or leave the key out', bool)
+_READERS: Mapping[str, tuple[str, Reader]] = {
+    "name": ("name", tables.text),
     "jobs": ("jobs", _digests),
     "program": ("programs", _name_or_names),
-    "submitters": ("submitters", _names),
-    "datasets": ("datasets", _names),
-    "columns": ("columns", _names),
-    "min_parties": ("min_parties", _whole),
-    "min_rows": ("min_rows", _whole),
-    "secure_sum": ("secure_sum", _required),
-    "dp": ("dp", _required),
-    "source": ("source", _source),
-    "seconds": ("seconds", _positive),
-    "memory_mb": ("memory_mb", _whole),
-    "bytes_up": ("bytes_up", _whole),
-    "rounds_per_day": ("rounds_per_day", _whole),
+    "submitters": ("submitters", tables.names),
+    "datasets": ("datasets", tables.names),
+    "columns": ("columns", tables.names),
+    "min_parties": ("min_parties", tables.count),
+    "min_rows": ("min_rows", tables.count),
+    "secure_sum": ("secure_sum", _REQUIRED),
+    "dp": ("dp", _REQUIRED),
+    "source": ("source", tables.one_of("none", "approved")),
+    "seconds": ("seconds", tables.positive),
+    "memory_mb": ("memory_mb", tables.count),
+    "bytes_up": ("bytes_up", tables.count),
+    "rounds_per_day": ("rounds_per_day", tables.count),
 }
-_KEYS = tuple(_READERS)
