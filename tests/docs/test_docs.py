@@ -24,8 +24,7 @@ import pytest
 from typer.main import get_command
 
 from comity.cli.app import app
-from comity.demo.processes import Processes
-from support.live import comity, serve, until
+from support.live import two_nodes
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -109,18 +108,7 @@ def surroundings(page: Path, folder: Path) -> Iterator[Mapping[str, str]]:
     if page.name != "deployment.md":
         yield {}
         return
-    parties = ("data", "split", "digits", "--partition", "iid(parties=2)", "--out", folder / "digits-by-party")
-    assert comity(*parties).exit_code == 0
-    with Processes(folder) as processes:
-        live = serve(folder, processes)
-        until(lambda: live.asks("nodes", "list").exit_code == 0)
-        for number, name in enumerate(("north", "south")):
-            home = live.node(name, "--package", "sklearn")
-            file = folder / "digits-by-party" / "parties" / f"party-{number}.csv"
-            assert comity("node", "data", "add", "digits", file, "--target", "target", "--home", home).exit_code == 0
-            (home / "policy.toml").write_bytes((folder / "policy.toml").read_bytes())
-            live.start_node(name)
-        until(lambda: live.asks("nodes", "list").stdout.count("digits") == 2)
+    with two_nodes(folder, folder / "policy.toml") as live:
         yield {"COMITY_IDENTITY": str(live.operator)}
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,3 +69,22 @@ def serve(folder: Path, processes: Processes) -> Live:
     assert made.exit_code == 0, made.output
     processes.start("server", "server", "start", str(folder / "server"))
     return Live(folder, processes)
+
+
+@contextmanager
+def two_nodes(folder: Path, policy: Path) -> Iterator[Live]:
+    """A federation at work: nodes `north` and `south`, each with half of the digits and this policy."""
+    halves = folder / "digits-by-party"
+    split = comity("data", "split", "digits", "--partition", "iid(parties=2)", "--out", halves)
+    assert split.exit_code == 0, split.output
+    with Processes(folder) as processes:
+        live = serve(folder, processes)
+        until(lambda: live.asks("nodes", "list").exit_code == 0)
+        for number, name in enumerate(("north", "south")):
+            home, file = live.node(name, "--package", "sklearn"), halves / "parties" / f"party-{number}.csv"
+            added = comity("node", "data", "add", "digits", file, "--target", "target", "--home", home)
+            assert added.exit_code == 0, added.output
+            (home / "policy.toml").write_bytes(policy.read_bytes())
+            live.start_node(name)
+        until(lambda: live.asks("nodes", "list").stdout.count("digits") == 2)
+        yield live

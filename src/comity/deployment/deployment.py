@@ -35,6 +35,9 @@ class Deployment:
     offer `dataset` and have all of `tags`, or those in `nodes`. `identity` is the folder of who submits
     (`$COMITY_IDENTITY`, or `.comity` in the home folder). Classes and functions of a job file travel as source text,
     which every party's owner may read, approve or refuse.
+
+    The server sees each party's contribution by itself: its vectors, its weight (as a rule the number of rows) and its
+    sums of metrics. `job.explain()` says what that costs.
     """
 
     url: str | None = None
@@ -79,10 +82,13 @@ class Deployment:
                 run = await self._begun(client, job, settings, Path(scratch))
                 for callback in settings.callbacks:
                     callback.on_start(job, f"deployment {client.membership.deployment}, run {run}")
-                history = History()
-                facts = await follow(client, run, job, history, settings.callbacks)
-                for callback in settings.callbacks:
-                    callback.on_end(facts.state)
+                history, ending = History(), "interrupted"
+                try:
+                    facts = await follow(client, run, job, history, settings.callbacks)
+                    ending = facts.state
+                finally:
+                    for callback in settings.callbacks:
+                        callback.on_end(ending)
                 if facts.state == "failed":
                     raise RunError(facts.detail, where=f"run {run}", mend="see `comity runs show` for what was refused")
                 model = TrainedModel(job.program.model, await final_weights(client, facts, job, Path(scratch)))
@@ -92,15 +98,18 @@ class Deployment:
         return Run(job, self, history, model, facts.state, facts.detail, note, settings.folder)
 
     async def _begun(self, client: Client, job: Job, settings: Settings, scratch: Path) -> str:
-        """The id of the run: a new one, or the one that the folder was begun with."""
+        """The id of the run: a new one, or that of the folder. Raises `RunError` where that is of another job."""
         from comity.deployment.client import Wanted
+        from comity.deployment.following import check_job
 
         if settings.folder is None:
             wanted = Wanted(self.dataset, self.nodes, self.tags)
             return (await client.submit(job, wanted, source_of(job), scratch)).id
         note = settings.folder / "deployment.json"
         if settings.resume and note.exists():
-            return str(json.loads(note.read_text("utf-8"))["run"])
+            run = str(json.loads(note.read_text("utf-8"))["run"])
+            check_job(job, (await client.watch(run, wait=False)).run)
+            return run
         RunFolder(settings.folder, job).begin()
         run = await self._begun(client, job, replace(settings, folder=None), scratch)
         replace_file(note, json.dumps({"run": run}).encode())

@@ -9,7 +9,7 @@ from comity.core.errors import RunError
 from comity.core.files import replace_file
 from comity.core.layout import TRAVELS
 from comity.deployment.client import Client
-from comity.deployment.following import described_job, final_weights
+from comity.deployment.following import check_job, described_job, final_weights
 from comity.jobs.job import Job
 from comity.runs.checkpoint import save_tensors
 from comity.runs.history import History
@@ -44,12 +44,8 @@ async def save_model(client: Client, facts: RunFacts, path: Path, job: Job | Non
     With the job itself, which is where arrays come from that are not trained, none is missing. Raises `RunError` where
     it is another job.
     """
-    if job is not None and job.id != facts.job:
-        raise RunError(
-            f"the job file makes job {job.id[:12]}, and the run is of job {facts.job[:12]}",
-            where=f"run {facts.id}",
-            mend="repeat the --set values that the run was submitted with",
-        )
+    if job is not None:
+        check_job(job, facts)
     known = job or await described_job(client, facts.id)
     with tempfile.TemporaryDirectory(prefix="comity-") as scratch:
         vector = await final_weights(client, facts, known, Path(scratch))

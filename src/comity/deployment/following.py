@@ -43,6 +43,16 @@ async def described_job(client: Client, run: str) -> Job:
     return described(text.manifest, text.layout)
 
 
+def check_job(job: Job, facts: RunFacts) -> None:
+    """Raises `RunError` where the run is of another job."""
+    if job.id != facts.job:
+        raise RunError(
+            f"this is job {job.id[:12]}, and the run is of job {facts.job[:12]}",
+            where=f"run {facts.id}",
+            mend="give the job that was submitted; on the command line, repeat the --set values that it had",
+        )
+
+
 async def final_weights(client: Client, facts: RunFacts, job: Job, scratch: Path) -> NDArray[np.float32]:
     """The travelling vector `[D]` of the model after the last round. Raises `RunError` where there is none yet."""
     if facts.model is None:
