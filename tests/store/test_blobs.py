@@ -284,7 +284,7 @@ def test_a_part_is_on_the_disk_before_its_name_is_there(tmp_path: Path, monkeypa
     )
     monkeypatch.setattr(os, "replace", lambda old, new: (done.append("named"), replace(old, new))[1])
     put(Blobs.open(tmp_path / "blobs"), b"vectors")
-    assert done == [".drafts", tmp_path.name, "named", "blobs"]
+    assert done == [tmp_path.name, ".drafts", "named", "blobs"]
 
 
 @pytest.mark.parametrize("url", ["gs://bucket/x", "s3://", "s3://bucket?secret=x", "http://host/x"])

@@ -19,6 +19,7 @@ from comity.core.errors import MissingDependency, RunError
 from comity.core.files import replace_file
 from comity.data import Dirichlet, Parties, load
 from comity.demo import baselines, setting
+from comity.demo.files import leave
 from comity.demo.processes import Processes, free_port
 from comity.demo.table import accuracy_table
 from comity.deployment.client import Client
@@ -82,9 +83,7 @@ def show(folder: Path, seed: int, rounds: int, console: Console) -> Results:
         deployed = _deployed(Path(scratch), job, data, console)
     results = Results(deployed, run(job, Simulation(data, engine="resident")))
     _compare(results, data, seed, console)
-    deployed.model.save(folder / "model.safetensors")
-    replace_file(folder / "history.json", deployed.history.to_json().encode())
-    replace_file(folder / "job.json", job.to_json().encode())
+    leave(deployed, folder)
     console.print(f"Done in {perf_counter() - started:.0f} s. In [bold]{escape(str(folder))}[/bold]:")
     console.print("  model.safetensors, history.json, job.json")
     return results

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from comity.core.files import replace_file
 from comity.data import FederatedData, Parties, catalogue
 from comity.demo import baselines, setting
+from comity.demo.files import leave
 from comity.demo.picture import draw
 from comity.demo.table import accuracy_table
 from comity.jobs.explain import Explanation, human_bytes
@@ -94,10 +94,7 @@ def _table(results: Results) -> Table:
 
 
 def _save(results: Results, folder: Path) -> None:
-    federated = results.federated
-    federated.model.save(folder / "model.safetensors")
-    replace_file(folder / "history.json", federated.history.to_json().encode())
-    replace_file(folder / "job.json", federated.job.to_json().encode())
+    leave(results.federated, folder)
     draw(results.federated, results.centralised, results.alone, folder / "curves.png")
 
 

@@ -22,6 +22,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
+from comity.core.files import move_file, sync
 from comity.store.errors import Absent, Mismatch, StorageFull, StoreError
 from comity.wire.messages import PART_BYTES, Blob
 
@@ -239,7 +240,7 @@ def _cut(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _write(folder: Path, key: str, data: bytes) -> None:
-    """Write, sync, rename, sync: obstore's own folder store syncs nothing, so that a power cut would take parts away.
+    """As a file that survives a crash: obstore's own folder store syncs nothing, so that a power cut would take parts.
 
     Every writer has a draft of its own: two with one part do not meet before the name is there.
     """
@@ -248,26 +249,15 @@ def _write(folder: Path, key: str, data: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
         if not target.parent.exists():
             target.parent.mkdir(exist_ok=True)
-            _sync(folder)
-        os.replace(draft, target)
-        _sync(target.parent)
+            if os.name == "posix":
+                sync(folder)
+        move_file(Path(draft), target)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(draft)
         raise
-
-
-def _sync(folder: Path) -> None:
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _sweep(drafts: Path) -> None:
