@@ -20,7 +20,7 @@ from comity.node.log import LogError, NodeLog, verify
 from comity.node.requests import Requests
 from comity.wire.client import Session
 from comity.wire.digests import sha256, source_digest
-from comity.wire.messages import Contributed, Refused
+from comity.wire.messages import Ask, Contributed, Refused
 from support.nodes import ALLOW, PLAIN, RUN, InMemory, a_home, job_of, logged
 from support.virtual_time import run_virtually
 
@@ -530,6 +530,28 @@ def test_no_more_tasks_at_a_time_than_it_is_set_to(tmp_path: Path) -> None:
 
     working(home, server, executor, steps)
     assert executor.most_at_once == home.config.tasks == 2
+
+
+def test_no_more_leases_are_under_way_than_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that wants more at once gets it as the others end, and does not end the agent."""
+    monkeypatch.setattr("comity.node.agent._MOST", 3)
+    home, server, named = a_home(tmp_path), a_server(tmp_path), set[int]()
+    work = server._work
+
+    async def counted(ask: Ask) -> Any:
+        named.add(len(ask.open))
+        return await work(ask)
+
+    server._work = counted  # type: ignore[method-assign]  # what the server is asked is what matters
+
+    async def steps() -> None:
+        for lease in range(8):
+            server.assign(lease)
+        for lease in range(8):
+            await server.answered(lease, seconds=600)
+
+    working(home, server, Instant(), steps)
+    assert max(named) == 3
 
 
 def test_an_answer_larger_than_may_leave_stays(tmp_path: Path) -> None:

@@ -225,6 +225,7 @@ class TestFile:
             ('[[dataset]]\nname = "hearts"\npath = "a.npz"\ntarget = "ill"', "dataset[1]", "leave out"),
             ('[[dataset]]\nname = "hearts"\npath = "a.csv.sealed"\ntarget = "ill"', "dataset[1]", "data seal"),
             (HEAD + HEAD, "datasets.toml", "rename"),
+            (HEAD * 257, "datasets.toml", "another node"),
             ("[dataset]\n", "datasets.toml", "[[dataset]]"),
             ("[[data]]\n", "datasets.toml", "[[dataset]]"),
             ("[[", "datasets.toml", "correct"),

@@ -7,7 +7,7 @@ import math
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 from comity.core.checks import closest
 from comity.core.errors import ConfigError
@@ -48,12 +48,12 @@ def one_of(*words: str) -> Reader:
     return reader(lambda value: isinstance(value, str) and value in words, " or ".join(f'"{word}"' for word in words))
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[int | float]:
     """Whether `value` is a finite number; a boolean is none."""
     return is_whole(value) or (isinstance(value, float) and math.isfinite(value))
 
 
-def is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -28,6 +28,8 @@ _WAIT = 30.0
 _ANSWER = 15.0
 _SOON = 0.5
 _DAY = 86400.0
+_MOST = 4096
+"""So many leases can be named when work is asked for; what a server wants beyond that is left until others end."""
 
 
 class Agent:
@@ -117,6 +119,7 @@ class Agent:
             self._duties.outbox.drop(lease)
         # What was answered before this question was asked, and is open still, has been lost by the server.
         new = [lease for lease in wanted if lease not in self._active and asked > self._ended.get(lease, -1)]
+        new = new[: _MOST - len(self._active)]
         for lease in new:
             self._active[lease] = asyncio.create_task(self._carry_out(wanted[lease]))
         return bool(over or new)
@@ -127,9 +130,8 @@ class Agent:
             if lease in self._again:
                 await asyncio.sleep(self._again[lease].next())
             await self._duties.carry_out(assignment)
-        except (
-            Exception
-        ) as error:  # one assignment must not end the agent; the server, which still wants it, asks again
+        except Exception as error:
+            # Whatever it is, one assignment must not end the agent; the server, which still wants it, asks again.
             self._log("fault", f"run {lease[0]}, lease {lease[1]}: {type(error).__name__}: {error}")
         finally:
             self._again.setdefault(lease, self._pauses())

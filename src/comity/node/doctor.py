@@ -8,6 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import SplitResult, urlsplit
 
 from comity import __version__
@@ -84,13 +85,13 @@ def _local(home: NodeHome) -> Iterator[Finding]:
     if not names:
         yield Finding("data", False, "no data sets are registered", "comity node data add NAME PATH")
     for name in names:
-        yield _safely_now(f"data {name}", lambda name=name: _data(home, name))  # type: ignore[misc]  # bound now
+        yield _safely_now(f"data {name}", partial(_data, home, name))
 
 
 async def _of_server(
     home: NodeHome, config: NodeConfig, now: Callable[[], float], transport: Transport
 ) -> list[Finding]:
-    """What only the server can tell. Where it does not answer, that is the one finding."""
+    """What only the server can tell. Where it does not answer, or with nonsense, that is the one finding."""
     try:
         before = now()
         response = await transport.send(Request("GET", "/v1/about"), timeout=_SECONDS)
@@ -108,6 +109,7 @@ async def _of_server(
 
 
 async def _safely(check: str, look: Awaitable[Finding]) -> Finding:
+    """The finding; whatever goes wrong in looking is one as well, for the owner is to see the others too."""
     try:
         async with asyncio.timeout(3 * _SECONDS):
             return await look
@@ -116,6 +118,7 @@ async def _safely(check: str, look: Awaitable[Finding]) -> Finding:
 
 
 def _safely_now(check: str, look: Callable[[], Finding]) -> Finding:
+    """As `_safely`, for what needs no waiting."""
     try:
         return look()
     except Exception as error:

@@ -17,6 +17,7 @@ SEALED = ".sealed"
 Format: TypeAlias = Literal["csv", "parquet", "npz"]
 
 _FORMATS: Mapping[str, Format] = {".csv": "csv", ".parquet": "parquet", ".npz": "npz"}
+_MOST = 256
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HEAD = "# The data sets of this node. `comity node data` writes this file; it may be edited as well.\n"
 
@@ -124,6 +125,9 @@ def read_entries(file: Path) -> tuple[Entry, ...]:
     if set(document) - {"dataset"} or not isinstance(given, list):
         raise ConfigError("there is more than tables of data sets", where=str(file), mend="write [[dataset]] tables")
     entries = tuple(_read(table, f"{file}, dataset[{i}]", file.parent) for i, table in enumerate(given, start=1))
+    if len(entries) > _MOST:
+        what = f"{len(entries)} data sets, of which a node can offer {_MOST}"
+        raise ConfigError(what, where=str(file), mend="run another node for the others")
     names = [entry.name for entry in entries]
     for name in names:
         if names.count(name) > 1:

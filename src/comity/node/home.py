@@ -54,60 +54,39 @@ class NodeConfig:
         return "".join(f"{name} = {tables.written(value)}\n" for name, value in asdict(self).items())
 
 
+class _Below:
+    """A path below the folder of a node."""
+
+    def __init__(self, *parts: str) -> None:
+        self._parts = parts
+
+    def __get__(self, home: NodeHome, kind: type[NodeHome]) -> Path:
+        return home.path.joinpath(*self._parts)
+
+
 @dataclass(frozen=True)
 class NodeHome:
     """The folder `path`. Only its owner can enter it; keys lie in `identity`, which no task can see."""
 
     path: Path
 
-    @property
-    def config_file(self) -> Path:
-        return self.path / "node.toml"
-
-    @property
-    def policy_file(self) -> Path:
-        return self.path / "policy.toml"
-
-    @property
-    def log_file(self) -> Path:
-        return self.path / "log.jsonl"
-
-    @property
-    def signing_key(self) -> Path:
-        return self.path / "identity" / "signing.pem"
-
-    @property
-    def agreement_key(self) -> Path:
-        return self.path / "identity" / "agreement.pem"
-
-    @property
-    def authority(self) -> Path:
-        """The certificate authority by which the server is known, PEM."""
-        return self.path / "identity" / "authority.pem"
-
-    @property
-    def cache(self) -> Path:
-        """Vectors received, each a file named by its digest."""
-        return self.path / "cache"
-
-    @property
-    def runs(self) -> Path:
-        """A folder for each run: the job as it was received."""
-        return self.path / "runs"
-
-    @property
-    def memory(self) -> Path:
-        return self.path / "memory"
-
-    @property
-    def outbox(self) -> Path:
-        """Answers computed and not yet acknowledged."""
-        return self.path / "outbox"
-
-    @property
-    def scratch(self) -> Path:
-        """Where tasks work; emptied when the agent starts."""
-        return self.path / "scratch"
+    config_file = _Below("node.toml")
+    policy_file = _Below("policy.toml")
+    log_file = _Below("log.jsonl")
+    lock_file = _Below("agent.lock")
+    signing_key = _Below("identity", "signing.pem")
+    agreement_key = _Below("identity", "agreement.pem")
+    authority = _Below("identity", "authority.pem")
+    """The certificate authority by which the server is known, PEM."""
+    cache = _Below("cache")
+    """Vectors received, each a file named by its digest."""
+    runs = _Below("runs")
+    """A folder for each run: the job as it was received."""
+    memory = _Below("memory")
+    outbox = _Below("outbox")
+    """Answers computed and not yet acknowledged."""
+    scratch = _Below("scratch")
+    """Where tasks work; emptied when the agent starts."""
 
     @cached_property
     def config(self) -> NodeConfig:
@@ -125,15 +104,8 @@ class NodeHome:
 
     def create(self) -> None:
         """Make the folders that are missing, closed to everybody else."""
-        for folder in (
-            self.path,
-            self.signing_key.parent,
-            self.cache,
-            self.runs,
-            self.memory,
-            self.outbox,
-            self.scratch,
-        ):
+        identity = self.signing_key.parent
+        for folder in (self.path, identity, self.cache, self.runs, self.memory, self.outbox, self.scratch):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
 

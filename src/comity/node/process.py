@@ -54,15 +54,14 @@ async def _serve(home: NodeHome) -> None:
 
 @contextlib.contextmanager
 def _alone(home: NodeHome) -> Iterator[None]:
-    """One agent works in a folder at a time. Raises `ConfigError` where another does."""
-    home.config  # noqa: B018  # raises where nobody has joined yet
-    with (home.path / "agent.lock").open("a") as file:
+    """One agent works in a folder at a time. Raises `ConfigError` where another does, or nobody has joined yet."""
+    name = home.config.name
+    with home.lock_file.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ConfigError(
-                "another agent works in this folder", where=str(home.path), mend="end it first, or choose another home"
-            ) from None
+            what = f"another agent of {name} works in this folder"
+            raise ConfigError(what, where=str(home.path), mend="end it first, or choose another home") from None
         yield
 
 

@@ -163,7 +163,7 @@ def _condition(value: Any, where: str) -> Condition:
 
 def _scalar(value: Any, where: str) -> Scalar:
     if isinstance(value, str | bool) or is_number(value):
-        return value  # type: ignore[no-any-return]  # narrowed by the test above
+        return value
     raise ConfigError(f"{value!r} is no value of a manifest", where=where, mend="give a number, a text or true/false")
 
 
