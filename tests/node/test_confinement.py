@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from comity.node.confinement import can_isolate
+from comity.node import confinement
+from comity.node.confinement import HIDDEN, can_isolate
 
 WITHOUT = """
 import json, resource
@@ -35,12 +36,14 @@ while True:
 
 WITH = """
 import json, pathlib, sys
-from comity.node.confinement import Cage, confine
+from comity.node import confinement
 
-folder, file, seen = (pathlib.Path(name) for name in sys.argv[1:])
-missing = confine(Cage(hide=[str(folder), str(file)], read=[str(seen)]))
+folder, file, seen = (pathlib.Path(name) for name in sys.argv[1:4])
+confinement._MOUNT_SETATTR = int(sys.argv[4])
+missing = confinement.confine(confinement.Cage(hide=[str(folder), str(file)], read=[str(seen)]))
 print(json.dumps([missing, sorted(path.name for path in folder.iterdir()), file.read_text(), seen.read_text()]))
 """
+NO_SUCH_CALL = 100_000
 
 
 def confined() -> tuple[list[str], dict[str, int], str]:
@@ -65,19 +68,30 @@ def test_a_process_that_computes_too_long_is_ended_by_a_signal() -> None:
     assert ended.returncode == -signal.SIGXCPU
 
 
-def test_what_is_hidden_is_hidden_where_this_system_is_said_to_allow_it(tmp_path: Path) -> None:
+def hidden(tmp_path: Path, call: int) -> tuple[list[str], list[str], str, str]:
+    """What a process lacks that should see `job.json` and nothing else; what it sees in its folder, a key, the job."""
     folder, file = tmp_path / "node", tmp_path / "seal.key"
     folder.mkdir()
     (folder / "signing.pem").write_text("secret")
     (folder / "job.json").write_text("a job")
     file.write_text("secret")
-    arguments = [sys.executable, "-c", WITH, str(folder), str(file), str(folder / "job.json")]
+    arguments = [sys.executable, "-c", WITH, str(folder), str(file), str(folder / "job.json"), str(call)]
     ended = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=60)
     missing, listed, key, seen = json.loads(ended.stdout)
+    return missing, listed, key, seen
+
+
+def test_keys_are_hidden_where_this_system_is_said_to_allow_it(tmp_path: Path) -> None:
+    missing, listed, key, seen = hidden(tmp_path, confinement._MOUNT_SETATTR)
     assert can_isolate() == (not missing)
-    if can_isolate():
-        assert (listed, key) == (["job.json"], "")
+    assert (listed, key) == ((["job.json"], "") if can_isolate() else (["job.json", "signing.pem"], "secret"))
     assert seen == "a job"
+
+
+def test_a_kernel_that_can_hide_only_a_part_hides_nothing_and_it_is_said(tmp_path: Path) -> None:
+    missing, listed, key, seen = hidden(tmp_path, NO_SUCH_CALL)
+    assert HIDDEN in missing
+    assert (listed, key, seen) == (["job.json", "signing.pem"], "secret", "a job")
 
 
 def test_limits_are_set_in_any_case() -> None:

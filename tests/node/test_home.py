@@ -1,5 +1,6 @@
 """The folder of a node: closed to others, and settings that name what is wrong with them."""
 
+import os
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,18 @@ def test_a_folder_without_settings_has_not_joined(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has not joined") as raised:
         _ = NodeHome(tmp_path).config
     assert "comity node join" in raised.value.mend
+
+
+def test_of_runs_that_are_long_over_nothing_is_left(tmp_path: Path) -> None:
+    home = NodeHome(tmp_path)
+    home.create()
+    for folder in (home.runs, home.memory):
+        for run in ("old", "new"):
+            (folder / run).mkdir()
+            (folder / run / "file").write_text("kept")
+        os.utime(folder / "old", (1000, 1000))
+    home.sweep(2000)
+    assert [run.name for run in (*home.runs.iterdir(), *home.memory.iterdir())] == ["new", "new"]
 
 
 def test_nobody_else_can_look_into_it(tmp_path: Path) -> None:

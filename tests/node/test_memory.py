@@ -1,6 +1,5 @@
 """What a party remembers: what counted, and nothing that did not."""
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -57,13 +56,3 @@ def test_only_what_is_older_than_what_counts_is_forgotten(leases: set[int], coun
         memory.forget_before(RUN, counted)
         kept = {lease for lease in leases if memory.of(RUN, lease) is not None}
         assert kept == {lease for lease in leases if lease >= counted}
-
-
-def test_runs_that_are_long_over_are_swept(tmp_path: Path) -> None:
-    memory = PartyMemory(tmp_path / "memory")
-    memory.keep(RUN, 1, written(tmp_path, "old"))
-    memory.keep("00000000000000bb", 1, written(tmp_path, "new"))
-    os.utime(tmp_path / "memory" / RUN, (1000, 1000))
-    assert memory.sweep(2000) == [RUN]
-    assert memory.of(RUN, 1) is None
-    assert memory.of("00000000000000bb", 1) is not None

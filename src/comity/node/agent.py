@@ -158,8 +158,7 @@ class Agent:
         if now - self._swept < _DAY:
             return
         self._swept = now
-        self._duties.memory.sweep(now - self._keep)
-        self._duties.jobs.sweep(now - self._keep)
+        self.home.sweep(now - self._keep)
 
     async def _end(self) -> None:
         tasks = list(self._active.values())

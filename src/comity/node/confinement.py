@@ -136,16 +136,22 @@ def _unshare() -> None:
 
 
 def _hide(cage: Cage) -> None:
-    """Cover each hidden folder with an empty one and each file with nothing, and show what shall be seen."""
+    """Cover each hidden folder with an empty one and each file with nothing, and show what shall be seen.
+
+    What a kernel may lack comes first, so that everything is hidden or nothing is.
+    """
     _mount(None, "/", None, _REC | _PRIVATE)
-    shown = [(path, os.open(path, os.O_PATH | os.O_NOFOLLOW), True) for path in cage.write]
-    shown += [(path, os.open(path, os.O_PATH | os.O_NOFOLLOW), False) for path in cage.read]
+    for path in cage.read:
+        _mount(path, path, None, _BIND | _REC)
+        wanted = (ctypes.c_uint64 * 4)(_ATTR_RDONLY, 0, 0, 0)
+        _call("syscall", _MOUNT_SETATTR, -100, path.encode(), 0, wanted, ctypes.sizeof(wanted))
+    shown = [(path, os.open(path, os.O_PATH | os.O_NOFOLLOW)) for path in (*cage.write, *cage.read)]
     for hidden in cage.hide:
         if os.path.isdir(hidden):
             _mount("none", hidden, "tmpfs", _NOSUID | _NODEV, "size=1m,mode=0700")
         else:
             _mount(os.devnull, hidden, None, _BIND)
-    for path, handle, writable in shown:
+    for path, handle in shown:
         source = f"/proc/self/fd/{handle}"
         if os.path.isdir(source):
             os.makedirs(path, exist_ok=True)
@@ -154,9 +160,6 @@ def _hide(cage: Cage) -> None:
             Path(path).touch()
         _mount(source, path, None, _BIND | _REC)
         os.close(handle)
-        if not writable:
-            wanted = (ctypes.c_uint64 * 4)(_ATTR_RDONLY, 0, 0, 0)
-            _call("syscall", _MOUNT_SETATTR, -100, path.encode(), 0, wanted, ctypes.sizeof(wanted))
 
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:

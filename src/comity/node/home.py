@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cached_property
@@ -108,6 +110,14 @@ class NodeHome:
         for folder in (self.path, identity, self.cache, self.runs, self.memory, self.outbox, self.scratch):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
+
+    def sweep(self, before: float) -> None:
+        """Delete what is left of the runs in which nothing has happened here since `before` (Unix time)."""
+        for folder in (self.runs, self.memory):
+            for run in folder.iterdir() if folder.is_dir() else ():
+                with contextlib.suppress(OSError):
+                    if run.stat().st_mtime < before:
+                        shutil.rmtree(run)
 
 
 def _lines(value: Any, where: str) -> tuple[str, ...]:

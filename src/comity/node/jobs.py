@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,13 +61,6 @@ class Jobs:
         source = await self.session.call("GET", f"/v1/runs/{run}/source", expect=Source)
         assert source is not None
         return text, dict(source.files)
-
-    def sweep(self, before: float) -> None:
-        """Delete the jobs of runs that have not been used since `before` (Unix time)."""
-        for place in self.folder.iterdir() if self.folder.is_dir() else ():
-            with contextlib.suppress(OSError):
-                if place.stat().st_mtime < before:
-                    shutil.rmtree(place)
 
 
 def _read(place: Path) -> tuple[JobText, dict[str, str]] | None:

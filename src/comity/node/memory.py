@@ -6,8 +6,6 @@ part of the model (`Assignment.counted`). There is nothing to promote: the memor
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,16 +36,6 @@ class PartyMemory:
         for file in (self.folder / run).glob("*.safetensors"):
             if file.stem.isdigit() and int(file.stem) < counted:
                 file.unlink(missing_ok=True)
-
-    def sweep(self, before: float) -> list[str]:
-        """Delete the memory of runs that have not been touched since `before` (Unix time), and name them."""
-        swept = []
-        for folder in self.folder.iterdir() if self.folder.is_dir() else ():
-            with contextlib.suppress(OSError):
-                if folder.stat().st_mtime < before:
-                    shutil.rmtree(folder)
-                    swept.append(folder.name)
-        return swept
 
     def _file(self, run: str, lease: int) -> Path:
         return self.folder / run / f"{lease}.safetensors"
