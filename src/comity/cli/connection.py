@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import update_wrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from rich.console import RenderableType
 
+from comity.cli.reporting import reported, tell
+from comity.cli.words import AsJson, Debug
 from comity.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,19 +37,45 @@ LASTING = 600.0
 """Seconds for which a server may be away while a run is watched."""
 
 
-def asked(
-    identity: Path | None, server: str | None, ask: Callable[[Client], Awaitable[T]], *, patience: float = _PATIENCE
-) -> T:
-    """What `ask` gets from the server."""
-    from comity.deployment.client import Client
-    from comity.identity.folder import IdentityFolder
+@dataclass(frozen=True)
+class Conversation:
+    """Who asks which server, and whether a person or a program is told the answer."""
 
-    async def conversation() -> T:
-        folder = IdentityFolder(identity) if identity is not None else IdentityFolder.default()
-        async with Client(folder, server, patience=patience) as client:
-            return await ask(client)
+    identity: Path | None
+    server: str | None
+    as_json: bool
 
-    return asyncio.run(conversation())
+    def get(self, ask: Callable[[Client], Awaitable[T]], *, patience: float = _PATIENCE) -> T:
+        """What `ask` gets from the server."""
+        from comity.deployment.client import Client
+        from comity.identity.folder import IdentityFolder
+
+        async def conversation() -> T:
+            async with Client(IdentityFolder.of(self.identity), self.server, patience=patience) as client:
+                return await ask(client)
+
+        return asyncio.run(conversation())
+
+    def tell(self, facts: object, shown: RenderableType) -> None:
+        """The facts as JSON where that was asked for, or else what is shown."""
+        tell(facts, shown, self.as_json)
+
+
+def asking(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that asks a server: --identity, --server, --json and --debug stand for its first parameter, `talk`."""
+
+    def whole(
+        *, identity: Identity = None, server: Server = None, as_json: AsJson = False, debug: Debug = False, **own: Any
+    ) -> None:
+        with reported(debug):
+            command(Conversation(identity, server, as_json), **own)
+
+    *shared, _ = inspect.signature(whole, eval_str=True).parameters.values()
+    _, *own = inspect.signature(command, eval_str=True).parameters.values()
+    options = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *shared)]
+    # What Typer reads: the options of the command, then those that all such commands have.
+    update_wrapper(whole, command).__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    return whole
 
 
 async def run_id(client: Client, text: str) -> str:

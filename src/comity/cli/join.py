@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from comity.cli.connection import Identity
-from comity.cli.reporting import out, reported
+from comity.cli.reporting import reported, tell
 from comity.cli.words import AsJson, Debug, alone, paragraphs
 from comity.core.errors import MissingDependency
 
@@ -32,21 +31,17 @@ def join(
 ) -> None:
     with reported(debug):
         MissingDependency.check(("aiohttp", "cryptography", "pydantic"), "node", "joining a deployment")
-        from pathlib import Path
-
         from comity.identity.folder import IdentityFolder
         from comity.identity.joining import join_as_person
 
-        folder = IdentityFolder.default() if identity is None else IdentityFolder(Path(identity))
+        folder = IdentityFolder.of(identity)
         membership = asyncio.run(join_as_person(token, folder, time.time))
-        if as_json:
-            typer.echo(json.dumps({**membership.model_dump(mode="json"), "identity": str(folder.path)}))
-            return
-        out.print(
+        shown = (
             f"[bold]{membership.name}[/bold] is now {membership.role} of {escape(membership.deployment)}; "
-            f"keys are in {escape(str(folder.path))}"
+            f"keys are in {escape(str(folder.path))}\n"
+            "[dim]next[/dim]  comity nodes list\n      comity submit job.py --watch"
         )
-        out.print("[dim]next[/dim]  comity nodes list\n      comity submit job.py --watch", highlight=False)
+        tell({**membership.model_dump(mode="json"), "identity": str(folder.path)}, shown, as_json)
 
 
 app = alone(join, JOIN)

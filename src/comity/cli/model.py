@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from comity.cli.connection import LASTING, Identity, RunName, Server, asked, run_id
-from comity.cli.reporting import err, out, reported
-from comity.cli.words import AsJson, Assignments, Debug, group, paragraphs
+from comity.cli.connection import LASTING, Conversation, RunName, asking, run_id
+from comity.cli.reporting import err
+from comity.cli.words import Assignments, group, paragraphs
 
 if TYPE_CHECKING:
     from comity.deployment.client import Client
@@ -32,33 +31,28 @@ def _group() -> None:
         "the file as well.",
     )
 )
+@asking
 def pull(
+    talk: Conversation,
     run: RunName,
     path: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")] = Path(
         "model.safetensors"
     ),
     file: Annotated[Path | None, typer.Option("--job", metavar="JOB.PY", help="The run's job file.")] = None,
     assignments: Assignments = None,
-    identity: Identity = None,
-    server: Server = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
 ) -> None:
-    with reported(debug):
-        from comity.cli.prepare import prepare
-        from comity.deployment.export import save_model
+    from comity.cli.prepare import prepare
+    from comity.deployment.export import save_model
 
-        job = None if file is None else prepare(file, assignments or ()).job
+    job = None if file is None else prepare(file, assignments or ()).job
 
-        async def ask(client: Client) -> tuple[str, int, tuple[str, ...]]:
-            found = (await client.watch(await run_id(client, run), wait=False)).run
-            return found.id, found.rounds, await save_model(client, found, path, job)
+    async def ask(client: Client) -> tuple[str, int, tuple[str, ...]]:
+        found = (await client.watch(await run_id(client, run), wait=False)).run
+        return found.id, found.rounds, await save_model(client, found, path, job)
 
-        id, rounds, missing = asked(identity, server, ask, patience=LASTING)
-        if as_json:
-            typer.echo(json.dumps({"run": id, "rounds": rounds, "file": str(path), "missing": missing}))
-            return
-        out.print(f"the model of run {id} after {rounds:,} rounds is in {escape(str(path))}")
-        if missing:
-            err.print(f"[yellow]{len(missing)} arrays that do not travel are missing: {escape(missing[0])} …[/yellow]")
-            err.print("  [green]→[/green] name the job file to have those that were not trained: --job JOB.PY")
+    id, rounds, missing = talk.get(ask, patience=LASTING)
+    facts = {"run": id, "rounds": rounds, "file": str(path), "missing": missing}
+    talk.tell(facts, f"the model of run {id} after {rounds:,} rounds is in {escape(str(path))}")
+    if missing and not talk.as_json:
+        err.print(f"[yellow]{len(missing)} arrays that do not travel are missing: {escape(missing[0])} …[/yellow]")
+        err.print("  [green]→[/green] name the job file to have those that were not trained: --job JOB.PY")

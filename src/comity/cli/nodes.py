@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
-from comity.cli.connection import Identity, Server, asked
-from comity.cli.reporting import out, reported
-from comity.cli.words import AsJson, Debug, group, moment, paragraphs
+from comity.cli.connection import Conversation, asking
+from comity.cli.words import group, moment, paragraphs
 
 if TYPE_CHECKING:
     from comity.wire.messages import Member
@@ -33,19 +29,15 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that `comity n
         "Example: [bold]comity nodes list --json[/bold]",
     ),
 )
-def list_nodes(identity: Identity = None, server: Server = None, as_json: AsJson = False, debug: Debug = False) -> None:
-    with reported(debug):
-        members = asked(identity, server, lambda client: client.nodes())
-        if as_json:
-            typer.echo(json.dumps([member.model_dump(mode="json") for member in members]))
-            return
-        table = Table(box=SIMPLE_HEAD)
-        for heading in ("name", "role", "data sets", "tags", "last heard of", "keys good until"):
-            table.add_column(heading, no_wrap=heading not in ("data sets", "tags"))
-        for member in members:
-            style = "dim strike" if member.revoked else None
-            table.add_row(*_row(member), style=style)
-        out.print(table)
+@asking
+def list_nodes(talk: Conversation) -> None:
+    members = talk.get(lambda client: client.nodes())
+    table = Table(box=SIMPLE_HEAD)
+    for heading in ("name", "role", "data sets", "tags", "last heard of", "keys good until"):
+        table.add_column(heading, no_wrap=heading not in ("data sets", "tags"))
+    for member in members:
+        table.add_row(*_row(member), style="dim strike" if member.revoked else None)
+    talk.tell(members, table)
 
 
 @app.command(
@@ -55,12 +47,10 @@ def list_nodes(identity: Identity = None, server: Server = None, as_json: AsJson
         "Example: [bold]comity nodes revoke st-mary[/bold]",
     )
 )
-def revoke(
-    name: Name, identity: Identity = None, server: Server = None, as_json: AsJson = False, debug: Debug = False
-) -> None:
-    with reported(debug):
-        member = asked(identity, server, lambda client: client.revoke(name))
-        _tell(member, f"[bold]{escape(member.name)}[/bold] is revoked", as_json)
+@asking
+def revoke(talk: Conversation, name: Name) -> None:
+    member = talk.get(lambda client: client.revoke(name))
+    talk.tell(member, f"[bold]{member.name}[/bold] is revoked")
 
 
 @app.command(
@@ -69,28 +59,17 @@ def revoke(
         "Example: [bold]comity nodes tag st-mary oncology europe[/bold]",
     )
 )
+@asking
 def tag(
+    talk: Conversation,
     name: Name,
     tags: Annotated[list[str] | None, typer.Argument(metavar="TAG…", help="All its tags.", show_default=False)] = None,
-    identity: Identity = None,
-    server: Server = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
 ) -> None:
-    with reported(debug):
-        wanted: Sequence[str] = tags or ()
-        member = asked(identity, server, lambda client: client.tag(name, wanted))
-        _tell(member, f"[bold]{escape(member.name)}[/bold] has {', '.join(member.tags) or 'no tags'}", as_json)
+    member = talk.get(lambda client: client.tag(name, tags or ()))
+    talk.tell(member, f"[bold]{member.name}[/bold] has {', '.join(member.tags) or 'no tags'}")
 
 
 def _row(member: Member) -> tuple[str, ...]:
     seen = "" if member.role != "node" else "never" if member.seen is None else moment(member.seen)
     until = f"revoked {moment(member.expires)}" if member.revoked else moment(member.expires)
     return member.name, member.role, "\n".join(member.datasets), "\n".join(member.tags), seen, until
-
-
-def _tell(member: Member, words: str, as_json: bool) -> None:
-    if as_json:
-        typer.echo(member.model_dump_json())
-    else:
-        out.print(words)

@@ -1,20 +1,32 @@
-"""What goes wrong, told without a Python traceback, and the exit code that says what kind of fault it was."""
+"""What commands say: answers for people and for programs, and faults without a Python traceback, with an exit code."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
 from enum import IntEnum
+from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
+from rich.text import Text
 
 from comity.core.errors import ComityError, ConfigError, DataError, ManifestError, MissingDependency
 from comity.identity.errors import IdentityError
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+
+class _Console(Console):
+    """Where texts of servers and nodes are shown, too: what is not printable is a dot, so none moves the cursor."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str("".join(c if c.isprintable() or c in "\n\t" else "·" for c in text), **options)
+
+
+out = _Console(highlight=False)
+err = _Console(stderr=True, highlight=False)
 
 
 class ExitCode(IntEnum):
@@ -34,13 +46,22 @@ def reported(debug: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         err.print("[bold]interrupted[/bold]")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
     except Exception as error:
-        if isinstance(error, typer.Exit | typer.Abort | typer.BadParameter):
-            raise
+        # The outermost place of every command: whatever was raised below and is nobody's yet is told here, and ends it.
         if debug:
             err.print_exception()
         show(error)
         raise typer.Exit(code_of(error)) from None
+
+
+def tell(facts: object, shown: RenderableType, as_json: bool) -> None:
+    """`facts` as one line of JSON, for a program; or else what is shown to a person."""
+    if as_json:
+        typer.echo(json.dumps(facts, default=_fields))
+    else:
+        out.print(shown, soft_wrap=isinstance(shown, str))
 
 
 def show(error: Exception) -> None:
@@ -66,3 +87,10 @@ def code_of(error: Exception) -> ExitCode:
     if 400 <= getattr(error, "status", 0) < 500:
         return ExitCode.USAGE
     return ExitCode.FAILED
+
+
+def _fields(value: Any) -> object:
+    """A message or a dataclass as JSON has it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return value.model_dump(mode="json")

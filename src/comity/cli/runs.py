@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from comity.cli.connection import LASTING, Identity, RunName, Server, asked, run_id
-from comity.cli.reporting import ExitCode, err, out, reported
-from comity.cli.words import AsJson, Debug, group, moment, paragraphs
+from comity.cli.connection import LASTING, Conversation, RunName, asking, run_id
+from comity.cli.reporting import ExitCode, err, out
+from comity.cli.words import group, moment, paragraphs
 
 if TYPE_CHECKING:
     from comity.deployment.client import Client
@@ -31,6 +32,9 @@ OutFolder = Annotated[
     Path | None, typer.Option("--folder", metavar="DIR", help="Where the files go.", show_default="runs/RUN")
 ]
 
+_SHOWN = 20
+_NAMED = 8
+
 
 @app.command(
     "list",
@@ -38,21 +42,17 @@ OutFolder = Annotated[
         "Your runs, the newest first; an admin's list has everybody's.", "Example: [bold]comity runs list[/bold]"
     ),
 )
-def list_runs(identity: Identity = None, server: Server = None, as_json: AsJson = False, debug: Debug = False) -> None:
-    with reported(debug):
-        runs = asked(identity, server, lambda client: client.runs())
-        if as_json:
-            typer.echo(json.dumps([run.model_dump(mode="json") for run in runs]))
-            return
-        table = Table(box=SIMPLE_HEAD)
-        for heading in ("run", "state", "rounds", "data set", "by", "since"):
-            wraps = heading in ("data set", "by")
-            table.add_column(heading, justify="right" if heading == "rounds" else "left", no_wrap=not wraps)
-        for run in runs:
-            rounds = f"{run.rounds:,}/{run.planned:,}"
-            since = moment(run.created)
-            table.add_row(run.id, run.state, rounds, run.dataset, run.submitter, since)
-        out.print(table)
+@asking
+def list_runs(talk: Conversation) -> None:
+    runs = talk.get(lambda client: client.runs())
+    table = Table(box=SIMPLE_HEAD)
+    for heading in ("run", "state", "rounds", "data set", "by", "since"):
+        wraps = heading in ("data set", "by")
+        table.add_column(heading, justify="right" if heading == "rounds" else "left", no_wrap=not wraps)
+    for run in runs:
+        rounds = f"{run.rounds:,}/{run.planned:,}"
+        table.add_row(run.id, run.state, rounds, run.dataset, run.submitter, moment(run.created))
+    talk.tell(runs, table)
 
 
 @app.command(
@@ -62,20 +62,13 @@ def list_runs(identity: Identity = None, server: Server = None, as_json: AsJson 
         "Example: [bold]comity runs show 3f9c[/bold]",
     )
 )
-def show(
-    run: RunName, identity: Identity = None, server: Server = None, as_json: AsJson = False, debug: Debug = False
-) -> None:
-    with reported(debug):
-        facts, history = asked(identity, server, lambda client: _as_it_stands(client, run))
-        if as_json:
-            rounds = json.loads(history.to_json())
-            typer.echo(json.dumps({"run": facts.model_dump(mode="json"), "rounds": rounds}))
-            return
-        out.print(facts_table(facts))
-        if len(history):
-            out.print(_rounds(history))
-        for rejection in history.rejections():
-            out.print(f"[yellow]refused[/yellow]  {escape(str(rejection))}", soft_wrap=True)
+@asking
+def show(talk: Conversation, run: RunName) -> None:
+    facts, history = talk.get(lambda client: _as_it_stands(client, run))
+    tables = [facts_table(facts), *([_rounds(history)] if len(history) else [])]
+    talk.tell({"run": facts, "rounds": json.loads(history.to_json())}, Group(*tables))
+    for rejection in () if talk.as_json else history.rejections():
+        out.print(f"[yellow]refused[/yellow]  {escape(str(rejection))}", soft_wrap=True)
 
 
 @app.command(
@@ -84,17 +77,9 @@ def show(
         "Example: [bold]comity runs watch 3f9c[/bold]",
     )
 )
-def watch(
-    run: RunName,
-    identity: Identity = None,
-    server: Server = None,
-    progress: ProgressFlag = True,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    with reported(debug):
-        facts = watched(identity, server, run, None, progress=progress and not as_json)
-        end(facts, as_json)
+@asking
+def watch(talk: Conversation, run: RunName, progress: ProgressFlag = True) -> None:
+    end(talk, watched(talk, run, None, progress=progress))
 
 
 @app.command(
@@ -106,20 +91,10 @@ def watch(
         "Example: [bold]comity runs resume 3f9c --folder study-1[/bold]",
     )
 )
-def resume(
-    run: RunName,
-    folder: OutFolder = None,
-    identity: Identity = None,
-    server: Server = None,
-    progress: ProgressFlag = True,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    with reported(debug):
-        whole = asked(identity, server, lambda client: run_id(client, run))
-        kept = folder or Path("runs") / whole
-        facts = watched(identity, server, whole, kept, progress=progress and not as_json)
-        end(facts, as_json)
+@asking
+def resume(talk: Conversation, run: RunName, folder: OutFolder = None, progress: ProgressFlag = True) -> None:
+    whole = talk.get(lambda client: run_id(client, run))
+    end(talk, watched(talk, whole, folder_of(whole, folder), progress=progress))
 
 
 @app.command(
@@ -128,19 +103,14 @@ def resume(
         "Example: [bold]comity runs stop 3f9c[/bold]",
     )
 )
-def stop(
-    run: RunName, identity: Identity = None, server: Server = None, as_json: AsJson = False, debug: Debug = False
-) -> None:
-    with reported(debug):
+@asking
+def stop(talk: Conversation, run: RunName) -> None:
+    async def ask(client: Client) -> RunFacts:
+        return await client.stop(await run_id(client, run))
 
-        async def ask(client: Client) -> RunFacts:
-            return await client.stop(await run_id(client, run))
-
-        facts = asked(identity, server, ask)
-        if as_json:
-            typer.echo(facts.model_dump_json())
-        else:
-            out.print(f"run {facts.id}: [bold]{facts.state}[/bold] after {facts.rounds:,} of {facts.planned:,} rounds")
+    facts = talk.get(ask)
+    rounds = f"{facts.rounds:,} of {facts.planned:,} rounds"
+    talk.tell(facts, f"run {facts.id}: [bold]{facts.state}[/bold] after {rounds}")
 
 
 @app.command(
@@ -150,31 +120,27 @@ def stop(
         "Example: [bold]comity runs export 3f9c --folder study-1[/bold]",
     )
 )
-def export(
-    run: RunName,
-    folder: OutFolder = None,
-    identity: Identity = None,
-    server: Server = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    with reported(debug):
-        from comity.deployment.export import export as write
+@asking
+def export(talk: Conversation, run: RunName, folder: OutFolder = None) -> None:
+    from comity.deployment.export import export as write
 
-        async def ask(client: Client) -> tuple[RunFacts, Path, tuple[str, ...]]:
-            facts, history = await _as_it_stands(client, run)
-            where = folder or Path("runs") / facts.id
-            return facts, where, await write(client, facts, history, where)
+    async def ask(client: Client) -> tuple[RunFacts, Path, tuple[str, ...]]:
+        facts, history = await _as_it_stands(client, run)
+        where = folder_of(facts.id, folder)
+        return facts, where, await write(client, facts, history, where)
 
-        facts, where, files = asked(identity, server, ask)
-        if as_json:
-            typer.echo(json.dumps({"run": facts.id, "folder": str(where), "files": files}))
-        else:
-            out.print(f"[dim]files[/dim]  {escape(str(where))}: {', '.join(files)}", soft_wrap=True)
+    facts, where, files = talk.get(ask)
+    shown = f"[dim]files[/dim]  {escape(str(where))}: {escape(', '.join(files))}"
+    talk.tell({"run": facts.id, "folder": str(where), "files": files}, shown)
 
 
-def watched(identity: Path | None, server: str | None, run: str, folder: Path | None, *, progress: bool) -> RunFacts:
-    """Follow a run to its end, and leave its files in `folder`, where one is given."""
+def folder_of(run: str, folder: Path | None) -> Path:
+    """Where the files of a run go, unless another folder was named."""
+    return folder or Path("runs") / run
+
+
+def watched(talk: Conversation, run: str, folder: Path | None, *, progress: bool) -> RunFacts:
+    """Follow a run to its end, for a person with a bar, and leave its files in `folder`, where one is given."""
     from comity.deployment.export import export as write
     from comity.deployment.following import described_job, follow
     from comity.runs.history import History
@@ -185,7 +151,7 @@ def watched(identity: Path | None, server: str | None, run: str, folder: Path | 
     async def ask(client: Client) -> RunFacts:
         found.append(await run_id(client, run))
         job, history = await described_job(client, found[0]), History()
-        bars = [Progress(out)] if progress else []
+        bars = [Progress(out)] if progress and not talk.as_json else []
         for bar in bars:
             bar.on_start(job, "")
         try:
@@ -198,7 +164,7 @@ def watched(identity: Path | None, server: str | None, run: str, folder: Path | 
         return facts
 
     try:
-        return asked(identity, server, ask, patience=LASTING)
+        return talk.get(ask, patience=LASTING)
     except KeyboardInterrupt:
         left_alone(found[0] if found else run)
 
@@ -210,12 +176,9 @@ def left_alone(run: str) -> NoReturn:
     raise typer.Exit(ExitCode.INTERRUPTED)
 
 
-def end(facts: RunFacts, as_json: bool) -> None:
+def end(talk: Conversation, facts: RunFacts) -> None:
     """Tell how a run has ended; a failed one ends the command with 1."""
-    if as_json:
-        typer.echo(facts.model_dump_json())
-    else:
-        out.print(facts_table(facts))
+    talk.tell(facts, facts_table(facts))
     if facts.state == "failed":
         raise typer.Exit(ExitCode.FAILED)
 
@@ -267,7 +230,3 @@ def _rounds(history: History) -> Table:
 def _names(names: tuple[str, ...]) -> str:
     shown = ", ".join(names[:_NAMED])
     return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED:,} more"
-
-
-_SHOWN = 20
-_NAMED = 8

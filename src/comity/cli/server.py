@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
@@ -15,8 +14,8 @@ from urllib.parse import urlsplit
 import typer
 from rich.markup import escape
 
-from comity.cli.connection import Identity, Server, asked
-from comity.cli.reporting import err, out, reported
+from comity.cli.connection import Conversation, asking
+from comity.cli.reporting import err, out, reported, tell
 from comity.cli.words import AsJson, Debug, duration, group, moment, paragraphs
 from comity.core.errors import ConfigError, MissingDependency
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
     from comity.identity.folder import IdentityFolder
-    from comity.server.config import ServerConfig
     from comity.store.blobs import Blobs
     from comity.store.journal import Journal
 
@@ -35,8 +33,6 @@ app = group(
     "[bold]comity node start[/bold].",
     "Example: [bold]comity server init study --address https://study.example.org:8443[/bold]",
 )
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The server's folder.", show_default=False)]
 Names = Annotated[
@@ -178,7 +174,9 @@ def start(
         "For people: [bold]comity server invite ada --role researcher[/bold]. The token alone goes to standard output.",
     )
 )
+@asking
 def invite(
+    talk: Conversation,
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the joiner will be called.", show_default=False)],
     role: Annotated[
         Literal["node", "researcher", "auditor", "admin"],
@@ -188,27 +186,20 @@ def invite(
     tags: Annotated[
         list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag of the node; may be repeated.")
     ] = None,
-    identity: Identity = None,
-    server: Server = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
 ) -> None:
-    with reported(debug):
-        MissingDependency.check(("aiohttp", "cryptography", "pydantic"), "node", "a conversation with a server")
-        from pydantic import ValidationError
+    MissingDependency.check(("aiohttp", "cryptography", "pydantic"), "node", "a conversation with a server")
+    from pydantic import ValidationError
 
-        from comity.wire.messages import Invite
+    from comity.wire.messages import Invite
 
-        seconds = duration(valid, "--valid")
-        try:
-            wish = Invite(name=name, role=role, valid=seconds, tags=tuple(tags or ()))
-        except ValidationError as error:
-            raise _unfit(error) from None
-        invited = asked(identity, server, lambda client: client.invite(wish))
-        if as_json:
-            typer.echo(invited.model_dump_json())
-            return
-        typer.echo(invited.token)
+    seconds = duration(valid, "--valid")
+    try:
+        wish = Invite(name=name, role=role, valid=seconds, tags=tuple(tags or ()))
+    except ValidationError as error:
+        raise _unfit(error) from None
+    invited = talk.get(lambda client: client.invite(wish))
+    talk.tell(invited, invited.token)
+    if not talk.as_json:
         command = "comity node join" if role == "node" else "comity join"
         err.print(f"[dim]for {escape(name)}, once, until {moment(invited.expires)}; there:[/dim] {command} TOKEN")
 
@@ -249,13 +240,12 @@ def backup(
         _check_installed()
         from comity.store.backup import backup as copy
 
-        journal, blobs = _store(folder)
-        made = copy(journal, blobs, into)
-        journal.close()
-        if as_json:
-            typer.echo(json.dumps({"rows": made.rows, "parts": made.parts, "bytes": made.size}))
-            return
-        out.print(f"{made.rows:,} rows and {made.parts:,} parts of models ({made.size:,} bytes) are in {into}")
+        with _store(folder) as (journal, blobs):
+            made = copy(journal, blobs, into)
+        shown = (
+            f"{made.rows:,} rows and {made.parts:,} parts of models ({made.size:,} bytes) are in {escape(str(into))}"
+        )
+        tell({"rows": made.rows, "parts": made.parts, "bytes": made.size}, shown, as_json)
 
 
 @app.command(
@@ -274,9 +264,8 @@ def restore(
         _check_installed()
         from comity.store.backup import restore as put_back
 
-        journal, blobs = _store(folder)
-        made = put_back(source, journal, blobs)
-        journal.close()
+        with _store(folder) as (journal, blobs):
+            made = put_back(source, journal, blobs)
         out.print(f"{made.rows:,} rows and {made.parts:,} parts are back; comity server start {escape(str(folder))}")
 
 
@@ -285,25 +274,23 @@ def _check_installed() -> None:
 
 
 def _called(name: str) -> str:
-    if not _NAME.fullmatch(name):
+    """The name of a deployment. Raises `ConfigError` for what is none."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from comity.wire.messages import Name
+
+    try:
+        return TypeAdapter(Name).validate_python(name)
+    except ValidationError:
         mend = "give --name, of letters, digits, '.', '_' and '-', at most 64"
-        raise ConfigError(f"{name!r} is no name of a deployment", where="--name", mend=mend)
-    return name
+        raise ConfigError(f"{name!r} is no name of a deployment", where="--name", mend=mend) from None
 
 
 def _address(address: str | None, port: int | None) -> str:
-    """The address as it was given, or that of this machine."""
-    if address is None:
-        return f"https://{socket.gethostname()}:{port or 8443}"
-    try:
-        parts = urlsplit(address)
-        fits = parts.scheme == "https" and bool(parts.hostname) and parts.path in ("", "/") and parts.port != 0
-    except ValueError:
-        fits = False
-    if not fits:
-        mend = "give https://HOST:PORT, without a path; nothing is sent without TLS"
-        raise ConfigError(f"{address!r} is not the address of a server", where="--address", mend=mend)
-    return address.rstrip("/")
+    """The address as it was given, or that of this machine. Raises `ConfigError` for what is none."""
+    from comity.wire.http import server_address
+
+    return server_address(address or f"https://{socket.gethostname()}:{port or 8443}", "--address")
 
 
 def _hosts(address: str, more: Sequence[str]) -> list[str]:
@@ -329,12 +316,16 @@ def _tell_identity(operator: IdentityFolder, installed: Path | None) -> None:
     out.print(f"[dim]its operator's identity is in {escape(str(operator.path))}; yours is another's[/dim]")
 
 
-def _store(folder: Path) -> tuple[Journal, Blobs]:
+@contextmanager
+def _store(folder: Path) -> Iterator[tuple[Journal, Blobs]]:
     from comity.server.config import read
     from comity.server.home import ServerHome
 
-    config: ServerConfig = read(folder, {}, os.environ)
-    return ServerHome(folder).store(config)
+    journal, blobs = ServerHome(folder).store(read(folder, {}))
+    try:
+        yield journal, blobs
+    finally:
+        journal.close()
 
 
 def _unfit(error: ValidationError) -> ConfigError:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from comity.cli.connection import Identity, Server, asked
+from comity.cli.connection import Conversation, asking
 from comity.cli.prepare import prepare
-from comity.cli.reporting import out, reported
-from comity.cli.runs import end, watched
-from comity.cli.words import AsJson, Assignments, Debug, alone, paragraphs
+from comity.cli.reporting import out
+from comity.cli.runs import OutFolder, ProgressFlag, end, folder_of, watched
+from comity.cli.words import Assignments, alone, paragraphs
 from comity.core.errors import RunError
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ SUBMIT = paragraphs(
 )
 
 
+@asking
 def submit(
+    talk: Conversation,
     file: Annotated[Path, typer.Argument(metavar="JOB.PY", help="The job file.", show_default=False)],
     assignments: Assignments = None,
     dataset: Annotated[
@@ -55,43 +58,34 @@ def submit(
         int, typer.Option("--wait-for", min=0, metavar="N", help="First wait until so many such nodes are there.")
     ] = 0,
     watch: Annotated[bool, typer.Option("--watch", help="Show its progress, to its end.")] = False,
-    folder: Annotated[
-        Path | None,
-        typer.Option("--folder", metavar="DIR", help="Where the files go, with --watch.", show_default="runs/RUN"),
-    ] = None,
-    progress: Annotated[bool, typer.Option(help="Show a live progress bar.")] = True,
-    identity: Identity = None,
-    server: Server = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
+    folder: OutFolder = None,
+    progress: ProgressFlag = True,
 ) -> None:
-    with reported(debug):
-        from comity.deployment.client import Wanted
-        from comity.deployment.deployment import Deployment
-        from comity.deployment.source import source_of
+    from comity.deployment.client import Wanted
+    from comity.deployment.deployment import Deployment
+    from comity.deployment.source import source_of
 
-        prepared = prepare(file, assignments or ())
-        told = prepared.federation if isinstance(prepared.federation, Deployment) else Deployment()
-        where = _overridden(told, dataset, nodes, tags, identity, server)
-        source = source_of(prepared.job)
+    prepared = prepare(file, assignments or ())
+    told = prepared.federation if isinstance(prepared.federation, Deployment) else Deployment()
+    where = _overridden(told, dataset, nodes, tags, talk)
+    talk = replace(talk, identity=where.folder.path, server=where.url)
+    source = source_of(prepared.job)
 
-        async def ask(client: Client) -> RunFacts:
-            wanted = Wanted(where.dataset, where.nodes, where.tags)
-            await _gathered(client, wanted, wait_for)
-            with tempfile.TemporaryDirectory(prefix="comity-") as scratch:
-                return await client.submit(prepared.job, wanted, source, Path(scratch))
+    async def ask(client: Client) -> RunFacts:
+        wanted = Wanted(where.dataset, where.nodes, where.tags)
+        await _gathered(client, wanted, wait_for)
+        with tempfile.TemporaryDirectory(prefix="comity-") as scratch:
+            return await client.submit(prepared.job, wanted, source, Path(scratch))
 
-        facts = asked(where.folder.path, where.url, ask)
-        if not as_json:
-            _tell(facts, source)
-        if watch:
-            kept = folder or Path("runs") / facts.id
-            ended = watched(where.folder.path, where.url, facts.id, kept, progress=progress and not as_json)
-            if not as_json:
-                out.print(f"[dim]files[/dim]  {escape(str(kept))}", soft_wrap=True)
-            end(ended, as_json)
-        elif as_json:
-            typer.echo(facts.model_dump_json())
+    facts = talk.get(ask)
+    if not (watch and talk.as_json):
+        talk.tell(facts, _submitted(facts, source))
+    if watch:
+        kept = folder_of(facts.id, folder)
+        ended = watched(talk, facts.id, kept, progress=progress)
+        if not talk.as_json:
+            out.print(f"[dim]files[/dim]  {escape(str(kept))}", soft_wrap=True)
+        end(talk, ended)
 
 
 async def _gathered(client: Client, wanted: Wanted, count: int) -> None:
@@ -122,27 +116,25 @@ def _overridden(
     dataset: str | None,
     nodes: list[str] | None,
     tags: list[str] | None,
-    identity: Path | None,
-    server: str | None,
+    talk: Conversation,
 ) -> Deployment:
     """The job file's federation, with the options that were given in the place of its fields."""
     from comity.deployment.deployment import Deployment
 
     return Deployment(
-        url=server or told.url,
+        url=talk.server or told.url,
         dataset=dataset or told.dataset,
         nodes=nodes or told.nodes,
         tags=tags or told.tags,
-        identity=identity or told.identity,
+        identity=talk.identity or told.identity,
     )
 
 
-def _tell(facts: RunFacts, source: dict[str, str]) -> None:
-    names = ", ".join(facts.parties)
-    out.print(f"run [bold]{facts.id}[/bold], {len(facts.parties):,} nodes: {escape(names)}", soft_wrap=True)
+def _submitted(facts: RunFacts, source: dict[str, str]) -> str:
+    lines = [f"run [bold]{facts.id}[/bold], {len(facts.parties):,} nodes: {', '.join(facts.parties)}"]
     if source:
-        out.print(f"[dim]with the source of {escape(', '.join(source))}, which every owner may read first[/dim]")
-    out.print(f"[dim]watch[/dim]  comity runs watch {facts.id}", highlight=False)
+        lines.append(f"[dim]with the source of {escape(', '.join(source))}, which every owner may read first[/dim]")
+    return "\n".join([*lines, f"[dim]watch[/dim]  comity runs watch {facts.id}"])
 
 
 app = alone(submit, SUBMIT)
