@@ -103,6 +103,19 @@ def test_the_code_of_a_job_sees_no_key_of_sealed_data(tmp_path: Path) -> None:
     assert "key: []" in result.refusal.detail
 
 
+def test_a_task_reads_sealed_data_without_its_owners_key(tmp_path: Path) -> None:
+    """It gets the key of the file that it is to read."""
+    home, task = a_task(tmp_path, "pass")
+    plain = run(home, task).weight
+    key = SealKey.new()
+    key.save(tmp_path / "seal.key", apart_from=home.path)
+    registry = DataRegistry(home.path)
+    data = described(registry.seal("digits", f"file:{tmp_path / 'seal.key'}"), registry.key("digits"))
+    assert key.secret.hex() not in str(data)
+    assert not (home.path / "digits.npz").exists()
+    assert run(home, replace(task, data=data)).weight == plain == 48.0
+
+
 def without_namespaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes for tasks find that the system allows them no namespaces, as some do."""
     code = "from comity.node import confinement, task; confinement._unshare = lambda: open('/nowhere'); task.main()"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from comity.core.errors import ConfigError, DataError
 from comity.node import sealing
-from comity.node.seal_key import SealKey
-from comity.node.sealing import CHUNK, open_sealed, seal
+from comity.node.seal_key import FileKey, SealKey
+from comity.node.sealing import CHUNK, file_key, open_sealed, seal
 
 KEY = SealKey(bytes(range(32)))
 HEADER = 40
@@ -28,7 +28,7 @@ def sealed(folder: Path, content: bytes, name: str = "hearts", key: SealKey = KE
     return seal(plain, key, name)
 
 
-def opened(path: Path, name: str = "hearts", key: SealKey = KEY) -> bytes:
+def opened(path: Path, name: str = "hearts", key: SealKey | FileKey = KEY) -> bytes:
     with open_sealed(path, key, name) as file:
         return file.read()
 
@@ -40,6 +40,18 @@ def test_a_sealed_file_opens_to_what_it_was(tmp_path: Path, size: int) -> None:
     assert path.name == "hearts.csv.sealed"
     assert opened(path) == content
     assert (tmp_path / "hearts.csv").read_bytes() == content, "the plain file is left to the caller"
+
+
+def test_the_key_of_one_file_opens_it_and_no_other_of_its_owners(tmp_path: Path) -> None:
+    hearts, lungs = sealed(tmp_path, b"hearts"), sealed(tmp_path, b"lungs", "lungs")
+    key = file_key(hearts, KEY, "hearts")
+    assert opened(hearts, key=key) == b"hearts"
+    with pytest.raises(DataError, match="does not open"):
+        opened(lungs, "lungs", key)
+    with pytest.raises(DataError, match="does not open"):
+        file_key(hearts, SealKey.new(), "hearts")
+    assert key.secret != KEY.secret
+    assert "secret" not in repr(key)
 
 
 def test_it_says_nothing_of_the_content_and_is_never_the_same_twice(tmp_path: Path) -> None:

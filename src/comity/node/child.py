@@ -83,9 +83,14 @@ class TaskResult:
 
 
 def described(entry: Entry, key: SealKey | None) -> dict[str, Any]:
-    """A registered data set for the process that reads it; the key goes through its pipe and nowhere else."""
+    """A registered data set for the process that reads it, with the key of its file and of no other.
+
+    That key goes through the process's pipe and nowhere else. Raises `DataError` where `key` does not open the file.
+    """
+    from comity.node.sealing import file_key
+
     node = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(entry).items()}
-    return {"entry": node, "key": None if key is None else key.secret.hex()}
+    return {"entry": node, "key": None if key is None else file_key(entry.path, key, entry.name).secret.hex()}
 
 
 class Executor(Protocol):

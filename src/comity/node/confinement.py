@@ -71,7 +71,7 @@ def confine(cage: Cage) -> list[str]:
         _drop_capabilities()
     _stay_unprivileged()
     _die_with_parent()
-    if not missing or missing == [HIDDEN]:
+    if ALONE not in missing:
         for _ in range(2):  # the first child is the namespace's process 1, which default signals do not reach
             _follow(os.fork())
             _die_with_parent()

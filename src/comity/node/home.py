@@ -24,7 +24,8 @@ class NodeConfig:
 
     `tasks` run at the same time, each in a process that ends after `idle_seconds` without work; vectors received are
     kept up to `cache_mb`; what is left of a run is deleted `keep_days` after its last round here. `packages` are the
-    installed ones, beside Comity, whose classes and functions a job may name.
+    installed ones, beside Comity, whose classes and functions a job may name, and call with arguments of its choice: so
+    name no more than the jobs need, `torch.nn` rather than `torch`, which can load code.
 
     `isolation` says what becomes of jobs that bring code where the system allows no namespaces, so that their code
     could read this node's keys: "required" refuses them, "optional" runs them all the same. Jobs that bring none run

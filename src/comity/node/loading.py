@@ -20,12 +20,12 @@ from comity.data.examples import Column, PartyData
 from comity.data.folder import PartyFiles, read_table
 from comity.data.parties import hold_out
 from comity.node.entries import Entry
-from comity.node.seal_key import SealKey
+from comity.node.seal_key import FileKey, SealKey
 
 _ARRAYS = frozenset({"x_train", "y_train", "x_heldout", "y_heldout"})
 
 
-def load(entry: Entry, key: SealKey | None = None) -> PartyData:
+def load(entry: Entry, key: SealKey | FileKey | None = None) -> PartyData:
     """The examples of a data set; `key` opens a sealed one, which is on no disk in the plain.
 
     A table is read as `comity.data.from_folder` reads the file of one party of a folder, held-out rows and all, so that
@@ -107,7 +107,7 @@ def _encoder(path: Path) -> Encoder:
 
 
 @contextlib.contextmanager
-def _opened(entry: Entry, key: SealKey | None) -> Iterator[IO[bytes]]:
+def _opened(entry: Entry, key: SealKey | FileKey | None) -> Iterator[IO[bytes]]:
     if entry.sealed:
         from comity.node.sealing import open_sealed
 

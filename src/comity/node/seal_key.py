@@ -68,6 +68,13 @@ class SealKey:
         replace_file(path, self.secret.hex().encode() + b"\n", mode=0o600)
 
 
+@dataclass(frozen=True)
+class FileKey:
+    """The key of one sealed file, derived from its owner's; it opens no other file."""
+
+    secret: bytes = field(repr=False)
+
+
 def key_file(source: str) -> Path | None:
     """The file that `source` names; None where it names something else."""
     kind, _, rest = source.partition(":")

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from comity.core.errors import DataError
 from comity.core.files import replace_file
 from comity.node.entries import SEALED
-from comity.node.seal_key import SealKey
+from comity.node.seal_key import FileKey, SealKey
 
 CHUNK = 1 << 20
 _TAG = 16
@@ -51,7 +51,13 @@ def seal(path: Path, key: SealKey, identity: str) -> Path:
     return sealed
 
 
-def open_sealed(path: Path, key: SealKey, identity: str) -> io.BufferedReader:
+def file_key(path: Path, key: SealKey, identity: str) -> FileKey:
+    """The key of a sealed file alone, for who is to read this one. Raises `DataError` as `open_sealed` does."""
+    with _Opened(path, key, identity) as opened:
+        return _derived(key, opened.header)
+
+
+def open_sealed(path: Path, key: SealKey | FileKey, identity: str) -> io.BufferedReader:
     """The content of a sealed file as a stream that can seek; it is never on disk, and one chunk at a time in memory.
 
     Raises `DataError` now for another key, another identity, and a file that was cut; and from `read` for a chunk that
@@ -71,7 +77,7 @@ def agrees(path: Path, sealed: Path, key: SealKey, identity: str) -> bool:
 
 def _write(plain: IO[bytes], draft: Path, key: SealKey, identity: str) -> None:
     header = _MAGIC + secrets.token_bytes(_SALT + _PREFIX)
-    cipher = _cipher(key, header)
+    cipher = AESGCM(_derived(key, header).secret)
     with draft.open("r+b") as file:
         file.write(header)
         for number, (piece, last) in enumerate(_pieces(plain)):
@@ -91,9 +97,9 @@ def _pieces(plain: IO[bytes]) -> Iterator[tuple[bytes, bool]]:
         piece = following
 
 
-def _cipher(key: SealKey, header: bytes) -> AESGCM:
+def _derived(key: SealKey, header: bytes) -> FileKey:
     salt = header[len(_MAGIC) : len(_MAGIC) + _SALT]
-    return AESGCM(HKDF(SHA256(), 32, salt, b"comity: a sealed file").derive(key.secret))
+    return FileKey(HKDF(SHA256(), 32, salt, b"comity: a sealed file").derive(key.secret))
 
 
 def _nonce(header: bytes, number: int) -> bytes:
@@ -108,12 +114,12 @@ def _bound(header: bytes, identity: str, number: int, last: bool) -> bytes:
 class _Opened(io.RawIOBase):
     """Reads a sealed file; holds the chunk that was read last."""
 
-    def __init__(self, path: Path, key: SealKey, identity: str) -> None:
+    def __init__(self, path: Path, key: SealKey | FileKey, identity: str) -> None:
         self._where = str(path)
         self._identity = identity
         try:
             self._file = path.open("rb")
-            self._header = self._file.read(_HEADER)
+            self.header = self._file.read(_HEADER)
             body = os.fstat(self._file.fileno()).st_size - _HEADER
         except OSError as error:
             what = f"cannot be read: {error.strerror or error}"
@@ -123,9 +129,9 @@ class _Opened(io.RawIOBase):
         self._at = 0
         self._held = (-1, b"")
         try:
-            if len(self._header) < _HEADER or not self._header.startswith(_MAGIC) or self._size < 0:
+            if len(self.header) < _HEADER or not self.header.startswith(_MAGIC) or self._size < 0:
                 raise DataError("this is no sealed file", where=self._where, mend="seal it: comity node data seal")
-            self._cipher = _cipher(key, self._header)
+            self._cipher = AESGCM((key if isinstance(key, FileKey) else _derived(key, self.header)).secret)
             self._chunk(self._chunks - 1)
         except DataError:
             self.close()
@@ -163,9 +169,9 @@ class _Opened(io.RawIOBase):
         if self._held[0] != number:
             self._file.seek(_HEADER + number * (CHUNK + _TAG))
             sealed = self._file.read(CHUNK + _TAG)
-            bound = _bound(self._header, self._identity, number, number == self._chunks - 1)
+            bound = _bound(self.header, self._identity, number, number == self._chunks - 1)
             try:
-                self._held = number, self._cipher.decrypt(_nonce(self._header, number), sealed, bound)
+                self._held = number, self._cipher.decrypt(_nonce(self.header, number), sealed, bound)
             except InvalidTag:
                 raise DataError(
                     f"chunk {number} does not open: another key, another data set's file, or a file that was changed",

@@ -111,9 +111,9 @@ def _side(task: dict[str, Any]) -> PartySide:
 def _load(data: dict[str, Any]) -> PartyData:
     """The data set that `described` describes."""
     from comity.node.loading import load
-    from comity.node.seal_key import SealKey
+    from comity.node.seal_key import FileKey
 
-    key = data["key"] and SealKey(bytes.fromhex(data["key"]))
+    key = data["key"] and FileKey(bytes.fromhex(data["key"]))
     return load(_entry(data["entry"]), key or None)
 
 
