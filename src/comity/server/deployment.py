@@ -13,6 +13,9 @@ from comity.server.federation import Federation
 from comity.server.gate import Gate
 from comity.wire.messages import About, Invite, Invited
 
+LIFETIME = 400 * 86400.0
+"""Seconds for which a member's keys are good where nothing else is said."""
+
 
 @dataclass(frozen=True, eq=False)
 class Deployment:
@@ -25,7 +28,7 @@ class Deployment:
     authority: str
     fingerprint: str
     registrar: SigningKey
-    lifetime: float = 400 * 86400.0
+    lifetime: float = LIFETIME
 
     @property
     def now(self) -> Callable[[], float]:

@@ -14,7 +14,7 @@ from comity.identity.certificates import Authority
 from comity.identity.folder import IdentityFolder, Membership
 from comity.identity.keys import AgreementKey, SigningKey
 from comity.server.config import ServerConfig
-from comity.server.deployment import Deployment
+from comity.server.deployment import LIFETIME, Deployment
 from comity.server.federation import Federation
 from comity.server.gate import Gate
 from comity.server.rates import Rates
@@ -23,7 +23,6 @@ from comity.store.journal import Journal
 from comity.wire.messages import Member
 
 OPERATOR = "operator"
-_LIFETIME = 400 * 86400.0
 
 _STARTER = """\
 # The settings of this server. Flags of `comity server start` come before environment variables (COMITY_SERVER_PORT=…),
@@ -82,7 +81,7 @@ class ServerHome:
                 signing_key=signing.public,
                 agreement_key=agreement.public,
                 enrolled=now,
-                expires=now + _LIFETIME,
+                expires=now + LIFETIME,
             )
         )
         membership = Membership(
