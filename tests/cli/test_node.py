@@ -144,12 +144,19 @@ def test_check_explains_the_verdict_line_by_line(registered: Path) -> None:
     assert [line["rule"] for line in fast["lines"] if not line["ok"]] == ['allow[1]."local.lr"']
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"job": 1, "manifest"', '{"no": "job"}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"job": 1, "manifest"', '{"no": "job"}', '{"job": NaN}', "[" * 100_000])
 def test_what_is_no_manifest_is_not_judged(text: str, registered: Path) -> None:
     (registered / "job.json").write_text(text)
     refused = comity("node", "policy", "check", registered / "job.json")
     assert refused.exit_code == 2
     assert "comity explain" in refused.output
+
+
+def test_a_manifest_that_is_nested_as_no_job_is_is_not_judged(registered: Path) -> None:
+    (registered / "job.json").write_text('{"job": ' + "[" * 100 + "]" * 100 + "}")
+    refused = comity("node", "policy", "check", registered / "job.json")
+    assert refused.exit_code == 2
+    assert "not the one of this job" in refused.output
 
 
 def asked(home: Path, explained: str) -> str:

@@ -57,6 +57,7 @@ def test_a_server_is_not_made_over_another(tmp_path: Path) -> None:
     [
         (("--address", "http://plain.example"), "https://HOST:PORT"),
         (("--address", "https://host.example/path"), "without a path"),
+        (("--address", "https://user:secret@host.example"), "without a path"),
         (("--name", 'a "quoted" name'), "--name"),
     ],
 )
@@ -175,6 +176,10 @@ def test_nodes_are_listed_tagged_and_revoked(live: Live) -> None:
     doctor = comity("node", "doctor", "--home", home)
     assert doctor.exit_code == 1
     assert "NO" in doctor.output
+    for words in (("revoke", "st mary"), ("revoke", "../st-mary"), ("tag", "st-mary", "a/b")):
+        slip = live.asks("nodes", *words)
+        assert slip.exit_code == 2
+        assert "letters, digits" in slip.output
     unknown = live.asks("nodes", "revoke", "nobody")
     assert unknown.exit_code == 2
     assert "no member" in unknown.output

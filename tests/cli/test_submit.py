@@ -211,7 +211,7 @@ def test_the_file_says_who_takes_part_and_options_come_before_it(federation: Liv
 
 
 def test_an_unknown_run_says_where_runs_are_listed(federation: Live) -> None:
-    for words in (("runs", "show", "ffff"), ("runs", "stop", "0" * 16), ("model", "pull", "zz")):
+    for words in (("runs", "show", "ffff"), ("runs", "stop", "0" * 16), ("model", "pull", "../../v1/nodes/z")):
         refused = federation.asks(*words)
         assert refused.exit_code == 2, refused.output
     assert "comity runs list" in refused.output

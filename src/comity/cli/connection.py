@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import update_wrapper
@@ -32,6 +33,7 @@ Server = Annotated[
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or how it begins.", show_default=False)]
 
+_RUN = re.compile(r"[0-9a-f]{16}")
 _PATIENCE = 20.0
 LASTING = 600.0
 """Seconds for which a server may be away while a run is watched."""
@@ -74,13 +76,13 @@ def asking(command: Callable[..., None]) -> Callable[..., None]:
     _, *own = inspect.signature(command, eval_str=True).parameters.values()
     options = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *shared)]
     # What Typer reads: the options of the command, then those that all such commands have.
-    update_wrapper(whole, command).__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    vars(update_wrapper(whole, command))["__signature__"] = inspect.Signature(options)
     return whole
 
 
 async def run_id(client: Client, text: str) -> str:
     """The whole id of the run that `text` begins. Raises `ConfigError` for none, and for several."""
-    if len(text) == 16:
+    if _RUN.fullmatch(text):
         return text
     fits = [run.id for run in await client.runs() if text and run.id.startswith(text)]
     if len(fits) != 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 import time
@@ -14,7 +13,7 @@ from rich.markup import escape
 
 from comity.cli import node_data, node_log, node_policy, node_requests
 from comity.cli.node_home import Home, home_at
-from comity.cli.reporting import ExitCode, err, out, reported
+from comity.cli.reporting import ExitCode, err, reported, tell
 from comity.cli.words import AsJson, Debug, group, paragraphs
 
 app = group(
@@ -60,17 +59,15 @@ def join(
         from comity.node.join import join as become
 
         config = asyncio.run(become(token, where, time.time, proxy, packages or ()))
-        if as_json:
-            facts = {"name": config.name, "deployment": config.deployment, "address": config.address}
-            typer.echo(json.dumps({**facts, "home": str(where.path)}))
-            return
-        out.print(
-            f"[bold]{config.name}[/bold] is now a node of {escape(config.deployment)}, in {escape(str(where.path))}"
-        )
         option = f" --home {escape(str(home))}" if home is not None else ""
-        out.print(f"[dim]next[/dim]  comity node data add NAME PATH{option}", soft_wrap=True)
-        out.print(f"      say what may run in {escape(str(where.policy_file))}", soft_wrap=True)
-        out.print(f"      comity node start{option}", soft_wrap=True)
+        shown = (
+            f"[bold]{config.name}[/bold] is now a node of {escape(config.deployment)}, in {escape(str(where.path))}\n"
+            f"[dim]next[/dim]  comity node data add NAME PATH{option}\n"
+            f"      say what may run in {escape(str(where.policy_file))}\n"
+            f"      comity node start{option}"
+        )
+        facts = {"name": config.name, "deployment": config.deployment, "address": config.address}
+        tell({**facts, "home": str(where.path)}, shown, as_json)
 
 
 @app.command(
@@ -109,13 +106,12 @@ def doctor(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> 
         from comity.node.doctor import examine
 
         findings = asyncio.run(examine(where, time.time))
-        if as_json:
-            typer.echo(json.dumps([vars(finding) for finding in findings]))
-        else:
-            for finding in findings:
-                sign = "[green]ok[/green]  " if finding.ok else "[bold red]NO[/bold red]  "
-                out.print(f"{sign}{escape(finding.check)}: {escape(finding.detail)}", soft_wrap=True)
-                if not finding.ok and finding.mend:
-                    out.print(f"    [green]→[/green] {escape(finding.mend)}", soft_wrap=True)
+        lines: list[str] = []
+        for finding in findings:
+            sign = "[green]ok[/green]  " if finding.ok else "[bold red]NO[/bold red]  "
+            lines.append(f"{sign}{escape(finding.check)}: {escape(finding.detail)}")
+            if not finding.ok and finding.mend:
+                lines.append(f"    [green]→[/green] {escape(finding.mend)}")
+        tell(findings, "\n".join(lines), as_json)
         if not all(finding.ok for finding in findings):
             raise typer.Exit(ExitCode.FAILED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from comity.cli.node_home import Home, joined
-from comity.cli.reporting import out, reported
+from comity.cli.reporting import out, reported, tell
 from comity.cli.words import AsJson, Debug, group, paragraphs
 
 if TYPE_CHECKING:
@@ -80,12 +79,12 @@ def add(
             seed=seed,
         )
         facts = registry.add(entry)
-        if as_json:
-            typer.echo(json.dumps(_facts(registry.entry(name), facts)))
-            return
         read = ", ".join(entry.columns(facts))
-        out.print(f"[bold]{name}[/bold]: {facts.rows:,} rows; jobs read {escape(read)}", soft_wrap=True)
-        out.print("[dim]what may run on it is for policy.toml to say: comity node policy show[/dim]")
+        shown = (
+            f"[bold]{name}[/bold]: {facts.rows:,} rows; jobs read {escape(read)}\n"
+            "[dim]what may run on it is for policy.toml to say: comity node policy show[/dim]"
+        )
+        tell(_facts(registry.entry(name), facts), shown, as_json)
 
 
 @app.command(
@@ -96,12 +95,6 @@ def list_data(home: Home = None, as_json: AsJson = False, debug: Debug = False) 
     with reported(debug):
         registry = _registry(home)
         found = [(entry, registry.describe(entry.name)) for entry in registry.entries()]
-        if as_json:
-            typer.echo(json.dumps([_facts(entry, facts) for entry, facts in found]))
-            return
-        if not found:
-            out.print("there is none yet: comity node data add NAME PATH")
-            return
         table = Table(box=SIMPLE_HEAD)
         for heading in ("name", "rows", "read", "sealed", "file"):
             table.add_column(heading, justify="right" if heading == "rows" else "left")
@@ -110,7 +103,8 @@ def list_data(home: Home = None, as_json: AsJson = False, debug: Debug = False) 
             table.add_row(
                 entry.name, f"{facts.rows:,}", columns, "yes" if entry.sealed else "no", escape(str(entry.path))
             )
-        out.print(table)
+        shown = table if found else "there is none yet: comity node data add NAME PATH"
+        tell([_facts(entry, facts) for entry, facts in found], shown, as_json)
 
 
 @app.command(
@@ -172,15 +166,14 @@ def _key_source(registry: DataRegistry, name: str, key: str | None, new_key: Pat
     from comity.core.errors import ConfigError
     from comity.node.seal_key import SealKey
 
-    if (key is None) == (new_key is None):
-        mend = "give --key file:PATH, env:NAME or command:WORDS, or --new-key FILE"
-        raise ConfigError("one key is needed", where="--key, --new-key", mend=mend)
-    if new_key is None:
-        assert key is not None
+    if key is not None and new_key is None:
         return key
-    file = new_key.expanduser().resolve()
-    SealKey.new().save(file, apart_from=registry.entry(name).path.parent)
-    return f"file:{file}"
+    if key is None and new_key is not None:
+        file = new_key.expanduser().resolve()
+        SealKey.new().save(file, apart_from=registry.entry(name).path.parent)
+        return f"file:{file}"
+    mend = "give --key file:PATH, env:NAME or command:WORDS, or --new-key FILE"
+    raise ConfigError("one key is needed", where="--key, --new-key", mend=mend)
 
 
 def _facts(entry: Entry, facts: Facts) -> dict[str, object]:

@@ -10,7 +10,7 @@ import typer
 from comity.core.errors import MissingDependency
 
 if TYPE_CHECKING:
-    from comity.node.home import NodeHome
+    from comity.node.home import NodeConfig, NodeHome
 
 Home = Annotated[
     Path | None,
@@ -27,7 +27,12 @@ def home_at(path: Path | None) -> NodeHome:
 
 
 def joined(path: Path | None) -> NodeHome:
-    """The folder of a node that has joined. Raises `ConfigError` where none has."""
+    """The folder of a node that has joined. Raises `ConfigError` where none has, and for settings that are none."""
     home = home_at(path)
-    home.config  # noqa: B018  # raises
+    _check_settings(home)
     return home
+
+
+def _check_settings(home: NodeHome) -> NodeConfig:
+    """Reading node.toml is the check."""
+    return home.config

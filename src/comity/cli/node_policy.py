@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from comity.cli.node_home import Home, joined
-from comity.cli.reporting import ExitCode, out, reported
+from comity.cli.reporting import ExitCode, out, reported, tell
 from comity.cli.words import AsJson, Debug, group, paragraphs
 from comity.core.errors import ManifestError
 
@@ -89,43 +89,52 @@ def check(
         from comity.node.policy import Policy, judge
         from comity.node.requests import Requests
 
-        proposal = _proposal(node, _manifest(file), dataset, submitter, parties, source, bytes_up)
+        proposal = _proposal(node, *_job(file), dataset, submitter, parties, source, bytes_up)
         approved = Requests(node.path, time.time).approved()
         ruling = judge(Policy.load(node.policy_file), proposal, approved)
-        if as_json:
-            lines = [vars(line) for line in ruling.lines]
-            typer.echo(json.dumps({"verdict": ruling.verdict, "reason": ruling.reason, "lines": lines}))
-        else:
-            for line in ruling.lines:
-                out.print(f"[{'green' if line.ok else 'red'}]{escape(str(line))}[/]", soft_wrap=True)
-            out.print(f"[bold]{ruling.verdict}[/bold]: {ruling.reason}")
+        shown = [f"[{'green' if line.ok else 'red'}]{escape(str(line))}[/]" for line in ruling.lines]
+        shown.append(f"[bold]{ruling.verdict}[/bold]: {escape(ruling.reason)}")
+        facts = {"verdict": ruling.verdict, "reason": ruling.reason, "lines": ruling.lines}
+        tell(facts, "\n".join(shown), as_json)
         if ruling.verdict != "allowed":
             raise typer.Exit(ExitCode.FAILED)
 
 
-def _manifest(file: Path) -> Any:
-    """The manifest in a file of either kind, parsed. Raises `ManifestError`."""
+def _job(file: Path) -> tuple[str, Any]:
+    """The id and the manifest of the job in a file of either kind, read as agents do. Raises `ManifestError`."""
+    from comity.core.manifest import canonical
+    from comity.node.policy import read_manifest
+    from comity.wire.digests import sha256
+
     mend = "comity explain job.py --json > job.json"
     try:
         node = json.loads(file.read_text("utf-8"))
+        if isinstance(node, dict) and isinstance(node.get("manifest"), dict):
+            node = node["manifest"]
+        text = canonical(node)
+        id = sha256(text.encode())
     except (OSError, ValueError, RecursionError) as error:
         raise ManifestError(f"this is no manifest: {error}", where=str(file), mend=mend) from None
-    if isinstance(node, dict) and isinstance(node.get("manifest"), dict):
-        node = node["manifest"]
     if not isinstance(node, dict) or "job" not in node:
         raise ManifestError("this is no manifest of a job", where=str(file), mend=mend)
-    return node
+    return id, read_manifest(text, id)
 
 
 def _proposal(
-    node: NodeHome, manifest: Any, dataset: str | None, submitter: str, parties: int, source: str | None, bytes_up: int
+    node: NodeHome,
+    job: str,
+    manifest: Any,
+    dataset: str | None,
+    submitter: str,
+    parties: int,
+    source: str | None,
+    bytes_up: int,
 ) -> Proposal:
     """The job as it would be proposed to this node, on its own data."""
     from comity.core.errors import ConfigError
     from comity.node.data import DataRegistry
     from comity.node.days import DayCounter
     from comity.node.policy import Proposal
-    from comity.wire.digests import sha256
 
     registry = DataRegistry(node.path)
     names = [entry.name for entry in registry.entries()]
@@ -134,9 +143,8 @@ def _proposal(
         raise ConfigError("which data set?", where="--dataset", mend=mend)
     entry = registry.entry(dataset or names[0])
     facts = registry.describe(entry.name)
-    canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return Proposal(
-        job=sha256(canonical.encode()),
+        job=job,
         manifest=manifest,
         submitter=submitter,
         dataset=entry.name,

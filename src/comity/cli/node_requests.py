@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import getpass
-import json
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from comity.cli.node_home import Home, joined
-from comity.cli.reporting import out, reported
+from comity.cli.reporting import reported, tell
 from comity.cli.words import AsJson, Debug, group, moment, paragraphs
 
 if TYPE_CHECKING:
@@ -46,18 +44,12 @@ def list_requests(
     with reported(debug):
         requests = _requests(joined(home))
         found = requests.all() if every else requests.pending()
-        if as_json:
-            typer.echo(json.dumps([asdict(request) for request in found]))
-            return
-        if not found:
-            out.print("nothing waits for you")
-            return
         table = Table(box=SIMPLE_HEAD)
         for heading in ("request", "state", "job", "by", "data set", "code", "since"):
             table.add_column(heading)
         for request in found:
             table.add_row(*map(escape, _row(request)))
-        out.print(table)
+        tell(found, table if found else "nothing waits for you", as_json)
 
 
 @app.command(
@@ -108,7 +100,4 @@ def _row(request: Request) -> tuple[str, ...]:
 
 
 def _tell(request: Request, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(asdict(request)))
-    else:
-        out.print(f"request {request.id} is [bold]{request.state}[/bold]")
+    tell(request, f"request {request.id} is [bold]{request.state}[/bold]", as_json)

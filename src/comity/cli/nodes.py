@@ -8,6 +8,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from comity.cli import words
 from comity.cli.connection import Conversation, asking
 from comity.cli.words import group, moment, paragraphs
 
@@ -49,7 +50,8 @@ def list_nodes(talk: Conversation) -> None:
 )
 @asking
 def revoke(talk: Conversation, name: Name) -> None:
-    member = talk.get(lambda client: client.revoke(name))
+    named = words.name(name, "NAME")
+    member = talk.get(lambda client: client.revoke(named))
     talk.tell(member, f"[bold]{member.name}[/bold] is revoked")
 
 
@@ -65,7 +67,8 @@ def tag(
     name: Name,
     tags: Annotated[list[str] | None, typer.Argument(metavar="TAG…", help="All its tags.", show_default=False)] = None,
 ) -> None:
-    member = talk.get(lambda client: client.tag(name, tags or ()))
+    named, wanted = words.name(name, "NAME"), [words.name(tag, "TAG") for tag in tags or ()]
+    member = talk.get(lambda client: client.tag(named, wanted))
     talk.tell(member, f"[bold]{member.name}[/bold] has {', '.join(member.tags) or 'no tags'}")
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import typer
 from rich.markup import escape
 
+from comity.cli import words
 from comity.cli.connection import Conversation, asking
 from comity.cli.reporting import err, out, reported, tell
 from comity.cli.words import AsJson, Debug, duration, group, moment, paragraphs
@@ -82,7 +83,7 @@ def init(
         from comity.server.home import OPERATOR, ServerHome
 
         where = _address(address, port)
-        called = _called(name or folder.resolve().name)
+        called = words.name(name or folder.resolve().name, "--name")
         ServerHome(folder).init(
             name=called,
             address=where,
@@ -271,19 +272,6 @@ def restore(
 
 def _check_installed() -> None:
     MissingDependency.check(("uvicorn", "fastapi", "sqlalchemy", "alembic", "obstore"), "server", "a server")
-
-
-def _called(name: str) -> str:
-    """The name of a deployment. Raises `ConfigError` for what is none."""
-    from pydantic import TypeAdapter, ValidationError
-
-    from comity.wire.messages import Name
-
-    try:
-        return TypeAdapter(Name).validate_python(name)
-    except ValidationError:
-        mend = "give --name, of letters, digits, '.', '_' and '-', at most 64"
-        raise ConfigError(f"{name!r} is no name of a deployment", where="--name", mend=mend) from None
 
 
 def _address(address: str | None, port: int | None) -> str:

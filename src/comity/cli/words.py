@@ -1,4 +1,4 @@
-"""Words of the command line: paragraphs of a help text, options that several commands share, durations and moments."""
+"""Words of the command line: help texts, options that several commands share, durations, names and moments."""
 
 from __future__ import annotations
 
@@ -51,6 +51,19 @@ def duration(text: str, where: str) -> float:
     if found is None or not float(found[1]):
         raise ConfigError(f"{text!r} is no duration", where=where, mend="write 90s, 30m, 12h or 7d")
     return float(found[1]) * _SECONDS[found[2]]
+
+
+def name(text: str, where: str) -> str:
+    """A name as members, deployments, tags and data sets have it. Raises `ConfigError` for what is none."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from comity.wire.messages import Name
+
+    try:
+        return TypeAdapter(Name).validate_python(text)
+    except ValidationError:
+        mend = "use letters, digits, '.', '_' and '-', at most 64"
+        raise ConfigError(f"{text!r} is no name", where=where, mend=mend) from None
 
 
 def moment(seconds: float) -> str:

@@ -98,7 +98,9 @@ class Invite(Message):
 
 
 class Invited(Message):
-    token: str
+    """An invitation as text (`comity.identity.invitation`), which a terminal and a shell take as it is."""
+
+    token: Annotated[str, StringConstraints(pattern=r"^comity1\.[A-Za-z0-9_-]{1,4096}$")]
     expires: float
 
 
