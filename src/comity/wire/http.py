@@ -1,4 +1,8 @@
-"""HTTPS: the transport of a deployment. There is no way to switch its checks off."""
+"""HTTPS: the transport of a deployment. There is no way to switch its checks off.
+
+Only the very first question of `fetch_about` goes without them: it says nothing, and believes nothing that does not
+have the fingerprint.
+"""
 
 from __future__ import annotations
 
