@@ -21,7 +21,8 @@ comity server start server 2> server.log &
 started=$!
 trap 'kill $started' EXIT
 
-# Each party joins by an invitation, registers its file, says what may run on it, and starts its node.
+# Each party joins by an invitation, registers its file, says what may run on it, and starts its node. Where the system
+# keeps tasks from the node's keys (`comity node doctor` says whether), jobs may name classes of scikit-learn.
 comity explain "$here/job.py" --json > job.json
 for party in nsw vic qld other; do
     echo

@@ -14,6 +14,7 @@ import pytest
 from sklearn.linear_model import SGDClassifier
 
 import comity as ct
+from comity.demo import setting as demo
 from comity.node.bundle import unpack
 from comity.node.child import ChildExecutor, Limits, TaskResult, TaskSpec, described
 from comity.node.confinement import can_isolate
@@ -141,17 +142,37 @@ def test_without_namespaces_no_code_of_others_runs(tmp_path: Path, monkeypatch: 
     assert ran.exists()
 
 
-def test_without_namespaces_a_job_that_brings_no_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home, task = a_task(tmp_path, "pass")
-    home.write(replace(home.config, isolation="required"))
-    estimator = ct.sklearn.Estimator(SGDClassifier(loss="log_loss"), features=64, classes=10)
-    job = ct.Job(ct.FedAvg(estimator, ct.LocalSGD(lr=0.01, batch_size=1)), ct.Rounds(count=1))
+def without_source(home: NodeHome, task: TaskSpec, job: ct.Job, packages: tuple[str, ...] = ()) -> TaskSpec:
     task.manifest.write_text(job.to_json())
     sent = write_vectors(job.program.broadcast(job.program.init(job.root_seed)), home.cache)
+    return replace(task, source=None, packages=packages, broadcast=sent)
+
+
+def test_without_namespaces_a_job_of_comitys_own_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, task = a_task(tmp_path, "pass")
+    home.write(replace(home.config, isolation="required"))
+    job = ct.Job(ct.FedAvg(demo.model(), ct.LocalSGD(lr=0.1)), ct.Rounds(count=1))
+    task = without_source(home, task, job)
     without_namespaces(tmp_path, monkeypatch)
-    result = run(NodeHome(home.path), replace(task, source=None, packages=("sklearn",), broadcast=sent))
+    result = run(home, task)
     assert result.refusal is None
     assert result.vectors is not None
+
+
+def test_without_namespaces_a_job_that_may_call_packages_needs_the_owners_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, task = a_task(tmp_path, "pass")
+    estimator = ct.sklearn.Estimator(SGDClassifier(loss="log_loss"), features=64, classes=10)
+    job = ct.Job(ct.FedAvg(estimator, ct.LocalSGD(lr=0.01, batch_size=1)), ct.Rounds(count=1))
+    task = without_source(home, task, job, ("sklearn",))
+    without_namespaces(tmp_path, monkeypatch)
+    home.write(replace(home.config, isolation="required"))
+    refused = run(NodeHome(home.path), task).refusal
+    assert refused is not None
+    assert refused.reason == "policy"
+    home.write(replace(home.config, isolation="optional"))
+    assert run(NodeHome(home.path), task).refusal is None
 
 
 @isolated

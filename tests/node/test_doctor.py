@@ -210,7 +210,10 @@ def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(
     ("isolation", "told"),
-    [("required", "jobs that bring code are refused"), ("optional", "it could read this node's keys")],
+    [
+        ("required", "jobs that bring code or may name packages are refused"),
+        ("optional", "they could read this node's keys"),
+    ],
 )
 def test_a_system_without_namespaces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: str, told: str

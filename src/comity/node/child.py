@@ -27,8 +27,8 @@ _START_SECONDS = 60.0
 _LAST_SECONDS = 1.0
 _WARM = 8
 _NOT_APART = (
-    "the job brings code, which this node's system cannot keep from the node's keys; its owner can allow unprivileged "
-    'user namespaces there, or accept that by isolation = "optional" in node.toml'
+    "the job brings code, or may call that of installed packages, which this node's system cannot keep from its keys; "
+    'the owner can allow unprivileged user namespaces there, or accept that by isolation = "optional" in node.toml'
 )
 _OUT_OF_MEMORY = ("MemoryError", "allocate memory")
 
@@ -64,6 +64,11 @@ class TaskSpec:
     packages: Sequence[str] = ()
     budget: float = 1.0
     limits: Limits = Limits()
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it may run other code than Comity's: its own, or that of packages with arguments of its choice."""
+        return self.source is not None or bool(self.packages)
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,9 @@ class Executor(Protocol):
 class ChildExecutor:
     """Computes tasks in child processes, confined as `confinement` says, with a clean environment.
 
-    `note` is told what a process lacks of its confinement; no task with source from outside is then given to it, unless
-    the node's settings say `isolation = "optional"`. A process that has had nothing to do for `idle` seconds is ended.
+    `note` is told what a process lacks of its confinement; only tasks of nothing but Comity's own code are then
+    given to it, unless the node's settings say `isolation = "optional"`. A process that has had nothing to do for
+    `idle` seconds is ended.
     """
 
     def __init__(self, home: NodeHome, note: Callable[[str, Mapping[str, Any]], None], *, idle: float = 120.0) -> None:
@@ -123,7 +129,7 @@ class ChildExecutor:
                     await child.end()
                 child = await self._start(task)
             self._children[task.run] = child
-            if child.missing and task.source is not None and self.home.config.isolation == "required":
+            if child.missing and task.foreign and self.home.config.isolation == "required":
                 await self._end(task.run)
                 return TaskResult(refusal=Refused(reason="policy", detail=_NOT_APART))
             return await self._ask(child, task)

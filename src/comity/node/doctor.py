@@ -139,8 +139,10 @@ def _isolation(config: NodeConfig) -> Finding:
         return Finding("isolation", True, "tasks run without network, keys, and sight of other processes")
     without, mend = "this system allows tasks no namespaces", "allow unprivileged user namespaces"
     if config.isolation == "required":
-        return Finding("isolation", False, f"{without}, so jobs that bring code are refused", mend)
-    told = f"{without}, and the settings let jobs that bring code run: it could read this node's keys"
+        return Finding("isolation", False, f"{without}, so jobs that bring code or may name packages are refused", mend)
+    told = (
+        f"{without}, and the settings let jobs run that bring code or name packages: they could read this node's keys"
+    )
     return Finding("isolation", False, told, f'{mend}, or set isolation = "required" in node.toml')
 
 

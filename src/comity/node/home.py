@@ -27,9 +27,9 @@ class NodeConfig:
     installed ones, beside Comity, whose classes and functions a job may name, and call with arguments of its choice: so
     name no more than the jobs need, `torch.nn` rather than `torch`, which can load code.
 
-    `isolation` says what becomes of jobs that bring code where the system allows no namespaces, so that their code
-    could read this node's keys: "required" refuses them, "optional" runs them all the same. Jobs that bring none run
-    either way.
+    `isolation` says what becomes of jobs that bring code, or may name `packages`, where the system allows no
+    namespaces, so that they could read this node's keys: "required" refuses them, "optional" runs them all the same.
+    Jobs of nothing but Comity's own code run either way.
     """
 
     name: str
