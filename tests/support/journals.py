@@ -27,7 +27,6 @@ def a_run(run: str = RUN, **changes: Any) -> RunRow:
         "source": None,
         "source_digest": None,
         "parties": ("north", "south"),
-        "start": {"digest": "cd" * 32, "parts": []},
     }
     return RunRow(**(facts | changes))
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from comity.core import tables
+from comity.core.checks import closest
 from comity.core.errors import ConfigError
 
 _PREFIX = "COMITY_SERVER_"
@@ -43,13 +43,11 @@ def read(folder: Path, flags: Mapping[str, Any], environment: Mapping[str, str] 
     """The settings for the server in `folder`. Raises `ConfigError` that names the field and where it was set."""
     file = folder / "server.toml"
     try:
-        settings: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
+        settings = tables.parse(file.read_bytes(), str(file))
     except FileNotFoundError:
         raise ConfigError(
             "there is no server in this folder", where=str(folder), mend="comity server init DIR"
         ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"this is no TOML: {error}", where=str(file), mend="mend the line it names") from None
     sources = dict.fromkeys(settings, str(file))
     for variable, value in (os.environ if environment is None else environment).items():
         if variable.startswith(_PREFIX):
@@ -65,8 +63,7 @@ def _checked(settings: Mapping[str, Any], sources: Mapping[str, str]) -> ServerC
     known = list(ServerConfig.model_fields)
     for name in settings:
         if name not in known:
-            close = get_close_matches(name, known, 1)
-            mend = f"did you mean {close[0]!r}?" if close else f"settings are: {', '.join(known)}"
+            mend = closest(name, known) or f"settings are: {', '.join(known)}"
             raise ConfigError(f"there is no setting {name!r}", where=sources[name], mend=mend)
     try:
         return ServerConfig.model_validate(settings)

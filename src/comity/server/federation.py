@@ -112,7 +112,6 @@ class Federation:
             source=None if wish.source is None else wish.source.model_dump_json(),
             source_digest=None if wish.source is None else source_digest(wish.source.files),
             parties=parties,
-            start=model.to_json(),
         )
         self.journal.begin(row, [Record(wish.run, 1, at, "started", model.to_json())])
         return self.run(wish.run).facts()

@@ -36,7 +36,6 @@ class RunRow:
     source: str | None
     source_digest: str | None
     parties: tuple[str, ...]
-    start: Json
     version: int = 0
 
 

@@ -56,7 +56,6 @@ RUNS = Table(
     Column("source", Text),
     Column("source_digest", String(64)),
     Column("parties", JsonText, nullable=False),
-    Column("start", JsonText, nullable=False),
     Column("version", BigInteger, nullable=False),
     Index("runs_by_submitter", "submitter"),
     Index("runs_by_state", "state"),

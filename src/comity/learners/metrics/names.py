@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 
+from comity.core.checks import closest
 from comity.core.errors import ConfigError
 from comity.learners.metrics.auroc import AUROC
 from comity.learners.metrics.base import Metric
@@ -59,8 +59,9 @@ def _named(name: str) -> Metric:
         raise ConfigError(
             f"the metric {name!r} needs parameters", where="metrics", mend=f"use ct.metrics.{_WITH_PARAMETERS[name]}"
         )
-    close = get_close_matches(name, [*_NAMED, *_WITH_PARAMETERS], n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = closest(name, [*_NAMED, *_WITH_PARAMETERS])
     raise ConfigError(
-        f"no metric is named {name!r}", where="metrics", mend=f"{hint}the names are {', '.join(sorted(_NAMED))}"
+        f"no metric is named {name!r}",
+        where="metrics",
+        mend=f"{hint and hint + ' '}the names are {', '.join(sorted(_NAMED))}",
     )

@@ -24,7 +24,6 @@ def upgrade() -> None:
         sa.Column("source", sa.Text),
         sa.Column("source_digest", sa.String(64)),
         sa.Column("parties", sa.Text, nullable=False),
-        sa.Column("start", sa.Text, nullable=False),
         sa.Column("version", sa.BigInteger, nullable=False),
     )
     op.create_index("runs_by_submitter", "runs", ["submitter"])
