@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from comity.core.checks import closest
 from comity.core.errors import ComityError, ConfigError
 
 T = TypeVar("T")
@@ -46,10 +46,11 @@ def _replaced(node: Any, path: list[str], text: str, where: str) -> Any:
     known = _names(node)
     here = f"{where}.{name}"
     if name not in known:
-        close = get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        hint = closest(name, known)
         listed = ", ".join(known) or "none: it has no fields of its own"
-        raise ConfigError(f"{where} has no field {name!r}", where=f"--set {here}", mend=f"{hint}fields here: {listed}")
+        raise ConfigError(
+            f"{where} has no field {name!r}", where=f"--set {here}", mend=f"{hint and hint + ' '}fields here: {listed}"
+        )
     current = node[name] if isinstance(node, Mapping) else getattr(node, name)
     renewed = _replaced(current, rest, text, here) if rest else _value(node, name, current, text, here)
     return {**node, name: renewed} if isinstance(node, Mapping) else replace(node, **{name: renewed})
