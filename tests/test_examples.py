@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from comity.demo.processes import free_port
+from comity.node.confinement import can_isolate
 from support.commands import comity, environment
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
@@ -57,6 +58,7 @@ def test_the_quickstart_runs_from_the_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.skipif(not can_isolate(), reason="this system allows no user namespaces, so the nodes refuse the job")
 def test_four_hospitals_train_one_model_by_one_script(tmp_path: Path) -> None:
     script = Path(__file__).parent.parent / "examples" / "hospitals" / "run.sh"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

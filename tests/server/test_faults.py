@@ -12,10 +12,11 @@ import comity as ct
 from comity.core import manifest
 from comity.core.layout import Layout
 from comity.server import federation as module
-from comity.server.errors import Conflict, TooMany, Unfit
+from comity.server.errors import Conflict, TooMany, Unfit, Unreadable
 from comity.server.federation import Federation
 from comity.server.rates import Rates
 from comity.store.errors import StoreError
+from comity.store.rows import Record
 from comity.wire.messages import Ask, Refused
 from support.deployments import loop_time
 from support.parties import RESEARCHER, Clock, enrol, member, opened, parties, play, submission, submit, weights
@@ -255,3 +256,34 @@ def test_a_flood_is_told_to_wait() -> None:
     rates.take("elsewhere")
     clock.at += 0.1
     rates.take("here")
+
+
+class TestStop:
+    def test_a_round_that_is_counted_is_seen_through_before_the_answer(self, tmp_path: Path) -> None:
+        async def run() -> tuple[str, int, list[str]]:
+            federation = served(tmp_path)
+            facts = submit(federation, job_of(count=5))
+            for party in parties(federation, job_of(count=5), DATA).values():
+                await party.contribute()
+            stopped = await federation.stop(facts.id)
+            return stopped.state, stopped.rounds, kinds(federation, facts.id)[-2:]
+
+        assert run_virtually(run()) == ("stopped", 1, ["stopped", "aggregated"])
+
+
+class TestJournal:
+    def test_a_run_that_cannot_be_read_costs_no_other_run_anything(self, tmp_path: Path) -> None:
+        job = job_of()
+        expected = ct.run(job, ct.Simulation(DATA)).model.vector
+
+        async def run() -> Any:
+            federation = served(tmp_path)
+            bad, good = submit(federation, job), submit(federation, job)
+            federation.journal.append(bad.id, 1, [Record(bad.id, 2, 0.0, "of another version", {})])
+            again = opened(tmp_path, loop_time)
+            with pytest.raises(Unreadable, match="of another version"):
+                again.run(bad.id)
+            await play(again, good.id, parties(again, job, DATA))
+            return weights(again, good.id, job)
+
+        np.testing.assert_array_equal(run_virtually(run()), expected)

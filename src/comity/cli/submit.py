@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import tempfile
 import time
 from dataclasses import replace
@@ -75,7 +76,7 @@ def submit(
         wanted = Wanted(where.dataset, where.nodes, where.tags)
         await _gathered(client, wanted, wait_for)
         with tempfile.TemporaryDirectory(prefix="comity-") as scratch:
-            return await client.submit(prepared.job, wanted, source, Path(scratch))
+            return await client.submit(prepared.job, wanted, source, Path(scratch), secrets.token_hex(8))
 
     facts = talk.get(ask)
     if not (watch and talk.as_json):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 from comity.core import manifest, states
 from comity.identity.folder import IdentityFolder, Membership
 from comity.jobs.job import Job
-from comity.wire.client import Session
+from comity.wire.client import ProblemError, Session
 from comity.wire.http import HttpTransport
 from comity.wire.messages import (
     Invite,
@@ -61,8 +60,8 @@ class Client:
     ) -> None:
         await self._session.close()
 
-    async def submit(self, job: Job, wanted: Wanted, source: Mapping[str, str], folder: Path) -> RunFacts:
-        """Begin a run. `folder` is for the first state, while it is uploaded."""
+    async def submit(self, job: Job, wanted: Wanted, source: Mapping[str, str], folder: Path, run: str) -> RunFacts:
+        """Begin the run `run`, an id that was drawn for it; `folder` is for the first state, while it is uploaded."""
         from comity.runs.checkpoint import save_tensors
 
         file = folder / ".start.safetensors"
@@ -72,7 +71,7 @@ class Client:
         finally:
             file.unlink()
         wish = Submit(
-            run=secrets.token_hex(8),
+            run=run,
             manifest=job.to_json(),
             layout=manifest.canonical(manifest.encode(job.program.model.layout)),
             start=start,
@@ -87,6 +86,15 @@ class Client:
         """The rounds after the first `after`; waits for one, or for the end, where there is none yet."""
         query = {"after": str(after), "wait": f"{_WAIT if wait else 0:g}"}
         return await self._call("GET", f"/v1/runs/{run}", None, Rounds, query)
+
+    async def find(self, run: str) -> RunFacts | None:
+        """The run as it stands; None where there is none of this id that one may see."""
+        try:
+            return (await self.watch(run, wait=False)).run
+        except ProblemError as error:
+            if error.status == 404:
+                return None
+            raise
 
     async def job(self, run: str) -> JobText:
         """What was submitted, with the model's layout."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,15 +103,17 @@ class Deployment:
         from comity.deployment.client import Wanted
         from comity.deployment.following import check_job
 
-        if settings.folder is None:
-            wanted = Wanted(self.dataset, self.nodes, self.tags)
-            return (await client.submit(job, wanted, source_of(job), scratch)).id
-        note = settings.folder / "deployment.json"
-        if settings.resume and note.exists():
-            run = str(json.loads(note.read_text("utf-8"))["run"])
-            check_job(job, (await client.watch(run, wait=False)).run)
-            return run
-        RunFolder(settings.folder, job).begin()
-        run = await self._begun(client, job, replace(settings, folder=None), scratch)
-        replace_file(note, json.dumps({"run": run}).encode())
-        return run
+        run = secrets.token_hex(8)
+        if settings.folder is not None:
+            note = settings.folder / "deployment.json"
+            if settings.resume and note.exists():
+                run = str(json.loads(note.read_text("utf-8"))["run"])
+                if (before := await client.find(run)) is not None:
+                    check_job(job, before)
+                    return run
+            else:
+                RunFolder(settings.folder, job).begin()
+                # Before the run begins: whatever happens on the way, the folder knows which run is its own.
+                replace_file(note, json.dumps({"run": run}).encode())
+        wanted = Wanted(self.dataset, self.nodes, self.tags)
+        return (await client.submit(job, wanted, source_of(job), scratch, run)).id

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from comity.core.errors import ComityError, ConfigError, ManifestError
 from comity.server.deployment import Deployment
-from comity.server.errors import Conflict, Forbidden, NotFound, TooMany, TooMuch, Unauthenticated, Unfit
+from comity.server.errors import Conflict, Forbidden, NotFound, TooMany, TooMuch, Unauthenticated, Unfit, Unreadable
 from comity.server.routes import health, membership, runs, work
 from comity.store.errors import Absent, Mismatch, StorageFull, StoreError
 from comity.wire.bodies import BodyError, TooLarge
@@ -35,6 +35,7 @@ _STATUSES: Mapping[type[ComityError], int] = {
     ConfigError: 422,
     Absent: 404,
     Mismatch: 422,
+    Unreadable: 500,
     StorageFull: 507,
     StoreError: 503,
 }

@@ -21,6 +21,10 @@ class Conflict(ComityError):
     """The request does not fit what is there."""
 
 
+class Unreadable(ComityError):
+    """A run whose journal this version does not understand. It costs nobody else's run anything."""
+
+
 class Unfit(ComityError):
     """The request is well formed, and asks what cannot be."""
 

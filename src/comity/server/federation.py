@@ -38,6 +38,7 @@ _INLINE_BYTES = 8 << 20
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _LONGEST_WAIT = 3600.0
+_SEEN_THROUGH = 30.0
 _log = logging.getLogger("comity.server")
 
 Metrics: TypeAlias = Mapping[str, tuple[float, ...]]
@@ -152,8 +153,12 @@ class Federation:
             live = self.run(run)
         return Rounds(run=live.facts(), rounds=tuple(live.rounds[after:]))
 
-    def stop(self, run: str) -> RunFacts:
-        return self._runs.decide(run, lambda live: [("stopped", {})] if live.state == "running" else []).facts()
+    async def stop(self, run: str) -> RunFacts:
+        """End a run; a round whose contributions are counted already is seen through, and waited for."""
+        self._runs.decide(run, lambda live: [("stopped", {})] if live.state == "running" else [])
+        while self.run(run).state == "running" and await self.bell.wait(("run", run), _SEEN_THROUGH):
+            pass
+        return self.run(run).facts()
 
     # Parties
 

@@ -19,6 +19,8 @@ from comity.wire.signature import Fault, SignatureError, joined, read
 from comity.wire.transport import Request
 
 _BODY_SECONDS = 60.0
+_NONCES_KEPT = 60.0
+"""Seconds between two looks for nonces whose signatures are too old to be used again."""
 _log = logging.getLogger("comity.server")
 
 
@@ -42,7 +44,7 @@ class Gate:
     opened: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.opened = self.now()
+        self.opened = self._forgot = self.now()
 
     async def admit(self, http: HttpRequest, action: Action, limit: int) -> Caller:
         """The caller, if it may do `action`. Raises `TooMany`, `TooMuch`, `Unauthenticated`, `Forbidden`."""
@@ -71,6 +73,9 @@ class Gate:
         signed = read(request, self.deployment, now, key_of)
         if signed.created < self.opened:
             raise SignatureError(Fault.STALE)
+        if now - self._forgot > _NONCES_KEPT:
+            self._forgot = now
+            self.journal.forget_nonces(now)
         if not self.journal.use_nonce(signed.keyid, signed.nonce, signed.expires):
             raise SignatureError(Fault.NONCE)
         return found[0], signed.body

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from comity.coordination.coordinator import Coordinator
 from comity.coordination.effects import Abandon, Assign, Effect, Ending, Refuse
 from comity.coordination.events import Aggregated, Contributed, Event, Lost, Rejected, Start, Stop, Tick
-from comity.core.errors import Reason
+from comity.core.errors import ComityError, Reason
 from comity.jobs.job import Job
 from comity.server.description import described
+from comity.server.errors import Unreadable
 from comity.store.rows import Record, RunRow
 from comity.wire import messages
 from comity.wire.messages import Assignment, Blob, RoundFacts, RunFacts, RunState, Verdict
@@ -77,7 +78,18 @@ class LiveRun:
 
     @classmethod
     def load(cls, row: RunRow, records: Iterable[Record]) -> LiveRun:
-        """The run that `records`, all from the first, have made. Raises `ManifestError`."""
+        """The run that `records`, all from the first, have made. Raises `Unreadable`."""
+        try:
+            return cls._of(row, records)
+        except (ComityError, LookupError, TypeError, ValueError, AssertionError) as error:
+            raise Unreadable(
+                f"its records cannot be read: {type(error).__name__}: {error}",
+                where=f"run {row.id}",
+                mend="read it with the version of Comity that it was made with",
+            ) from error
+
+    @classmethod
+    def _of(cls, row: RunRow, records: Iterable[Record]) -> LiveRun:
         job = described(row.manifest, row.layout)
         run = cls(row, job, Coordinator(job.rounds, row.parties, job.root_seed.child("coordinator")))
         known = list(records)

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from comity.coordination.effects import Effect
-from comity.server.errors import NotFound
+from comity.server.errors import NotFound, Unreadable
 from comity.server.liverun import LiveRun
 from comity.store.journal import Journal
 from comity.store.rows import Record
 
+_log = logging.getLogger("comity.server")
+
 Draft: TypeAlias = tuple[str, Mapping[str, Any]]
 """A record before it is written: its kind and its body."""
+
+
+@contextmanager
+def unread(run: str) -> Iterator[None]:
+    """Go on without a run that cannot be read, and say so in the log."""
+    try:
+        yield
+    except Unreadable as error:
+        _log.error("left out: %s", error, extra={"run": run})
 
 
 @dataclass(eq=False)
@@ -46,9 +59,10 @@ class LiveRuns:
         return [live for live in map(self.get, list(self._held)) if live.state == "running"]
 
     def load(self) -> None:
-        """Take up every run of the journal that is not over."""
+        """Take up every run of the journal that is not over and can be read."""
         for row in self.journal.runs(state="running"):
-            self.get(row.id)
+            with unread(row.id):
+                self.get(row.id)
 
     def decide(self, run: str, drafts: Callable[[LiveRun], Iterable[Draft]]) -> LiveRun:
         """Append what `drafts` makes of the run. Each draft is applied before the next one is asked for."""

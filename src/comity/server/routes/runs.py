@@ -12,6 +12,7 @@ from comity.server.deployment import Deployment
 from comity.server.errors import NotFound
 from comity.server.gate import Caller
 from comity.server.liverun import LiveRun
+from comity.server.liveruns import unread
 from comity.server.routes.common import LARGE, body_of, caller_for, told
 from comity.wire.bodies import parse
 from comity.wire.messages import Blob, JobText, Member, Rounds, RunFacts, RunList, Source, Submit
@@ -38,8 +39,11 @@ def _steering(app: FastAPI, deployment: Deployment) -> None:
     @app.get("/v1/runs", response_model=RunList)
     async def runs(caller: Caller = caller_for(deployment, Action.READ_RUNS)) -> Response:
         own = caller.member.name if caller.member.role == "researcher" else None
-        rows = federation.journal.runs(own)
-        return told(RunList(runs=tuple(federation.run(row.id).facts() for row in rows[:_LISTED])))
+        listed = []
+        for row in federation.journal.runs(own)[:_LISTED]:
+            with unread(row.id):
+                listed.append(federation.run(row.id).facts())
+        return told(RunList(runs=tuple(listed)))
 
     @app.get("/v1/runs/{run}", response_model=Rounds)
     async def show(
@@ -55,7 +59,7 @@ def _steering(app: FastAPI, deployment: Deployment) -> None:
     async def stop(run: str, caller: Caller = caller_for(deployment, Action.STEER_RUN)) -> Response:
         _readable(federation.run(run), caller.member)
         federation.journal.note(deployment.now(), caller.member.name, "stopped", run)
-        return told(federation.stop(run))
+        return told(await federation.stop(run))
 
 
 def _reading(app: FastAPI, deployment: Deployment) -> None:
