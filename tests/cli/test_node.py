@@ -162,7 +162,7 @@ def test_a_manifest_that_is_nested_as_no_job_is_is_not_judged(registered: Path) 
 def asked(home: Path, explained: str) -> str:
     """A job that waits for its owner; its id."""
     made = job()
-    proposal = Proposal(made.id, made.manifest(), "ada", "patients", 40, ("age", "outcome"), 4, "ab" * 32, 100)
+    proposal = Proposal(made.id, made.manifest(), "analyst", "patients", 40, ("age", "outcome"), 4, "ab" * 32, 100)
     ruling = Ruling("asks", (Line("ask.job", "your approval of the job", "none yet", False),))
     return Requests(home, time.time).ask(proposal, ruling, explained).id
 
@@ -171,7 +171,7 @@ def test_a_request_is_shown_then_decided(registered: Path) -> None:
     assert "nothing waits" in comity("node", "requests", "list").output
     id = asked(registered, "the code to be run\x1b[2J")
     [waiting] = json.loads(comity("node", "requests", "list", "--json").stdout)
-    assert (waiting["id"], waiting["submitter"]) == (id, "ada")
+    assert (waiting["id"], waiting["submitter"]) == (id, "analyst")
     shown = comity("node", "requests", "show", id[:6]).output
     assert "the code to be run" in shown
     assert "\x1b" not in shown

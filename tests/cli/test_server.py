@@ -115,7 +115,7 @@ def test_a_token_alone_goes_to_standard_output(live: Live) -> None:
     assert (invitation.name, invitation.role) == ("alone", "node")
     assert invited.stdout.count("\n") == 1
     assert "comity node join TOKEN" in invited.stderr
-    facts = json.loads(live.asks("server", "invite", "ada", "--role", "researcher", "--json").stdout)
+    facts = json.loads(live.asks("server", "invite", "analyst", "--role", "researcher", "--json").stdout)
     assert Invitation.of(facts["token"]).role == "researcher"
 
 

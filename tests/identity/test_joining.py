@@ -26,7 +26,7 @@ from comity.wire.transport import Request, Response
 NOW = 1_750_000_000.0
 REGISTRAR = SigningKey.new().public
 PINNED = About(deployment="north-sea", version="1", time=NOW, authority="(pinned)", registrar=REGISTRAR)
-INVITATION = Invitation("https://server.example.org:8443", "ab" * 32, "5e" * 32, "ada", "researcher", NOW + 60)
+INVITATION = Invitation("https://server.example.org:8443", "ab" * 32, "5e" * 32, "analyst", "researcher", NOW + 60)
 
 
 class Server:
@@ -66,10 +66,10 @@ def join(
 
 
 def test_a_person_has_keys_that_nobody_else_can_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, server = IdentityFolder(tmp_path / "ada"), Server()
+    folder, server = IdentityFolder(tmp_path / "analyst"), Server()
     membership = join(server, folder, monkeypatch)
     assert membership == folder.read()
-    assert (membership.name, membership.role, membership.deployment) == ("ada", "researcher", "north-sea")
+    assert (membership.name, membership.role, membership.deployment) == ("analyst", "researcher", "north-sea")
     assert server.asked == ["/v1/enrolments", "closed"]
     for name in ("signing.pem", "agreement.pem", "member.json"):
         assert stat.S_IMODE((folder.path / name).stat().st_mode) == 0o600
@@ -91,7 +91,7 @@ def test_what_the_server_says_after_the_first_contact_is_not_trusted(
 @pytest.mark.parametrize(
     "fields",
     [
-        {"name": "eve"},
+        {"name": "stranger"},
         {"role": "admin"},
         {"signing_key": SigningKey.new().public},
         {"agreement_key": SigningKey.new().public},

@@ -53,7 +53,7 @@ def test_only_the_owner_can_read_it(path: Path) -> None:
 
 def test_another_process_goes_on_where_the_first_one_stopped(path: Path) -> None:
     log = filled(path, 2)
-    NodeLog(path, now=lambda: 5.0).append("decided", {"who": "ada"})
+    NodeLog(path, now=lambda: 5.0).append("decided", {"who": "analyst"})
     log.append("left", {})
     assert [entry.kind for entry in entries(path)] == ["left", "left", "decided", "left"]
     assert verify(path).sound

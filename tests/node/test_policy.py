@@ -32,7 +32,7 @@ def proposal(made: ct.Job | None = None, **changes: Any) -> Proposal:
     facts = {
         "job": made.id,
         "manifest": json.loads(made.to_json()),
-        "submitter": "ada",
+        "submitter": "analyst",
         "dataset": "hearts",
         "rows": 300,
         "columns": ("age", "pulse", "ill"),
@@ -106,7 +106,7 @@ def test_what_a_table_allows_is_allowed_and_each_line_says_so(file: Path) -> Non
 
 
 MET_AND_NOT = {
-    "submitters": ('submitters = ["ada"]', 'submitters = ["eve"]'),
+    "submitters": ('submitters = ["analyst"]', 'submitters = ["stranger"]'),
     "datasets": ("", ""),
     "columns": ('columns = ["age", "pulse", "ill", "name"]', 'columns = ["age", "ill"]'),
     "min_parties": ("min_parties = 4", "min_parties = 5"),
@@ -237,7 +237,7 @@ def test_what_the_server_is_told_names_rules_and_no_numbers(file: Path) -> None:
 
 def test_what_a_submitter_chose_cannot_steer_the_owners_terminal(file: Path) -> None:
     hostile = proposal(submitter="\x1b[2Jada\n" + "x" * 500)
-    told = str(rule(file, ALLOW + 'submitters = ["ada"]', hostile))
+    told = str(rule(file, ALLOW + 'submitters = ["analyst"]', hostile))
     assert "\x1b" not in told
     assert max(map(len, told.splitlines())) < 200
 
@@ -342,7 +342,7 @@ MALFORMED = {
     ALLOW + "min_parties = true": ("key min_parties", "1 or more"),
     ALLOW + "min_rows = 0": ("key min_rows", "1 or more"),
     ALLOW + "seconds = -1": ("key seconds", "above 0"),
-    ALLOW + 'submitters = "ada"': ("key submitters", "list"),
+    ALLOW + 'submitters = "analyst"': ("key submitters", "list"),
     ALLOW + "submitters = []": ("key submitters", "list"),
     '[[allow]]\njobs = ["abc"]\ndatasets = ["hearts"]': ("key jobs", "64"),
     "ask = true": ("policy.toml", "[ask]"),

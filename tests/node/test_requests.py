@@ -17,7 +17,7 @@ SOURCE = "5" * 64
 ASKED = Proposal(
     job="1" * 64,
     manifest={"job": {}},
-    submitter="ada",
+    submitter="analyst",
     dataset="hearts",
     rows=10,
     columns=("age", "ill"),
@@ -43,7 +43,16 @@ def ask(requests: Requests, proposal: Proposal = ASKED) -> str:
 
 def test_a_request_shows_what_the_owner_needs(requests: Requests) -> None:
     shown = requests.show(ask(requests)[:8])
-    for needed in (ASKED.job, SOURCE, "ada", "hearts", "4 parties", "min_rows", "What leaves: everything", "pending"):
+    for needed in (
+        ASKED.job,
+        SOURCE,
+        "analyst",
+        "hearts",
+        "4 parties",
+        "min_rows",
+        "What leaves: everything",
+        "pending",
+    ):
         assert needed in shown
 
 

@@ -66,7 +66,7 @@ def starter(home: Home = None, debug: Debug = False) -> None:
         "Say, line by line, what the policy makes of a job, without running anything. JOB.JSON is what "
         "`comity explain --json` prints, or the job.json of a run.",
         "Ends with 0 where the job is allowed, and with 1 where it is refused or waits for you.",
-        "Example: [bold]comity node policy check job.json --dataset patients --submitter ada --parties 4[/bold]",
+        "Example: [bold]comity node policy check job.json --dataset patients --submitter analyst --parties 4[/bold]",
     )
 )
 def check(

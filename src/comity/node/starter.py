@@ -16,7 +16,7 @@ _TEXT = """\
 # name = "averaging, gently"           # for you: it stands in the lines of a verdict
 # program = "FedAvg"                   # or a list of names, or jobs = ["the id that `comity explain` prints"]
 # datasets = {datasets}
-# submitters = ["ada"]                 # who may send such jobs: names of the roster
+# submitters = ["analyst"]                 # who may send such jobs: names of the roster
 # columns = ["age", "outcome"]         # no others are read
 # min_parties = 3                      # the least number of parties in the run and in a round
 # min_rows = 100                       # the least number of rows of ours: few rows are told from a model most easily
