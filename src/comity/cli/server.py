@@ -172,7 +172,8 @@ def start(
         "It holds the server's address and the fingerprint of its certificate authority, so the joiner cannot be led "
         "to another server. This asks the server, which must run, in the operator's name.",
         "Example: [bold]comity server invite st-mary --tag oncology[/bold]",
-        "For people: [bold]comity server invite analyst --role researcher[/bold]. The token alone goes to standard output.",
+        "For people: [bold]comity server invite analyst --role researcher[/bold]. The token alone goes to standard "
+        "output.",
     )
 )
 @asking
