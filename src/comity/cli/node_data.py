@@ -123,7 +123,7 @@ def remove(name: Name, home: Home = None, debug: Debug = False) -> None:
         "Seal a data set's file at rest (AES-256-GCM) and delete the plain one. From then on the file is opened in a "
         "task's process alone, with the key that you name:",
         "file:PATH (outside the data's folder, readable by you alone), env:NAME, or command:WORDS, whose output it is.",
-        "Example: [bold]comity node data seal patients --new-key /root/patients.key[/bold]",
+        "Example: [bold]comity node data seal patients --new-key /etc/comity/patients.key[/bold]",
         "Without the key the data are lost. Keep a copy of it, and not with the data.",
     )
 )
