@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from comity.core.errors import DataError
@@ -57,6 +57,7 @@ def rows_of(data: Dataset, partition: Partition, seed: int = 7) -> list[list[int
 
 
 @pytest.mark.parametrize("kind", [kind for kind in MAKERS if kind != "label count"])
+@example(examples=24, classes=1, parties=8, minimum=3, seed=0)
 @settings(max_examples=30, deadline=None)
 @given(
     examples=st.integers(1, 300),

@@ -63,7 +63,8 @@ class Shards:
         owner = rng.permutation(count) // self.shards_per_party
         party = np.empty(examples, np.int64)
         party[order] = owner[np.arange(examples) * count // examples]
-        return Assignment(party, PartyNames(self.parties))
+        # Shards differ by one example where they do not come out even, and a party may have drawn the small ones.
+        return Assignment(top_up(party, self.parties, self.minimum, rng), PartyNames(self.parties))
 
 
 @dataclass(frozen=True)
