@@ -172,8 +172,13 @@ class Twice:
 def test_a_second_ctrl_c_ends_at_once_and_the_last_checkpoint_is_whole(engine: str, tmp_path: Path) -> None:
     data = Points.random(6)
     whole = carry_out(Quadratic(), data)
-    with pytest.raises(KeyboardInterrupt):
-        carry_out(Quadratic(), data, engine, folder=tmp_path, checkpoint_every=1, callbacks=[Twice(2)])
+    # Whoever runs these tests in the background of a shell has them ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            carry_out(Quadratic(), data, engine, folder=tmp_path, checkpoint_every=1, callbacks=[Twice(2)])
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not multiprocessing.active_children()
     resumed = carry_out(Quadratic(), data, engine, folder=tmp_path, resume=True)
     assert len(resumed.history) == 3
