@@ -271,6 +271,20 @@ def restore(
         out.print(f"{made.rows:,} rows and {made.parts:,} parts are back; comity server start {escape(str(folder))}")
 
 
+@app.command(
+    help=paragraphs(
+        "Print the OpenAPI document of the API that this version of Comity serves; no server is needed.",
+        "Example: [bold]comity server openapi > openapi.json[/bold]",
+    )
+)
+def openapi(debug: Debug = False) -> None:
+    with reported(debug):
+        _check_installed()
+        from comity.server.openapi import text
+
+        typer.echo(text(), nl=False)
+
+
 def _check_installed() -> None:
     MissingDependency.check(("uvicorn", "fastapi", "sqlalchemy", "alembic", "obstore"), "server", "a server")
 

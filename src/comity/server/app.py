@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -76,7 +77,14 @@ def build(deployment: Deployment) -> FastAPI:
             clock.cancel()
             await federation.close()
 
-    app = FastAPI(title="Comity", version="1", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = FastAPI(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        lifespan=lifespan,
+    )
     app.state.deployment = deployment
     _handle_errors(app)
     health.add(app, federation)
@@ -97,7 +105,15 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> JSONResponse:
-        return _problem(error.status_code, Problem(title=_TITLES.get(error.status_code, "error"), detail=""))
+        answer = _problem(error.status_code, Problem(title=_TITLES.get(error.status_code, "error"), detail=""))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    async def unfit(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        return _problem(422, Problem(title=_TITLES[422], detail=str(first["msg"]), where=where))
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> JSONResponse:

@@ -48,6 +48,12 @@ class About(Message):
     registrar: Key
 
 
+class Health(Message):
+    """How a server's process is."""
+
+    status: Literal["alive", "ready"]
+
+
 class Enrolment(Message):
     """A joiner's side of an invitation: the secret, and the public halves of the keys that it has made."""
 

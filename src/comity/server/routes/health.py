@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 
 from comity.server.federation import Federation
+from comity.server.routes.common import route, told
+from comity.wire.messages import Health
 
 
 def add(app: FastAPI, federation: Federation) -> None:
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        return {"status": "alive"}
+    @app.get("/healthz", **route(None, gives=Health))
+    async def healthz() -> Response:
+        """Whether the process lives."""
+        return told(Health(status="alive"))
 
-    @app.get("/readyz")
-    async def readyz() -> dict[str, str]:
+    @app.get("/readyz", **route(None, gives=Health))
+    async def readyz() -> Response:
+        """Whether the process reaches its database."""
         federation.journal.members()
-        return {"status": "ready"}
+        return told(Health(status="ready"))

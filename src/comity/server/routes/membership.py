@@ -8,9 +8,9 @@ from comity.identity.invitation import secret_digest
 from comity.identity.roles import Action
 from comity.identity.roster import sign_roster
 from comity.server.deployment import Deployment, invitation
-from comity.server.errors import NotFound, Unauthenticated
+from comity.server.errors import Conflict, NotFound, Unauthenticated
 from comity.server.gate import Caller, bounded_body
-from comity.server.routes.common import SMALL, body_of, caller_for, told
+from comity.server.routes.common import SMALL, caller_for, route, told
 from comity.wire.bodies import parse
 from comity.wire.messages import (
     About,
@@ -20,6 +20,7 @@ from comity.wire.messages import (
     Invited,
     Member,
     MemberList,
+    Name,
     NodeChange,
     Rekey,
     Roster,
@@ -29,13 +30,17 @@ from comity.wire.messages import (
 def add(app: FastAPI, deployment: Deployment) -> None:
     journal, now = deployment.federation.journal, deployment.now
 
-    @app.get("/v1/about", response_model=About)
+    @app.get("/v1/about", **route(None, gives=About, refuses=(429,)))
     async def about(request: Request) -> Response:
+        """What anybody may know of this server: its name, its time, and the authority of its certificate."""
         deployment.gate.rates.take(request.client.host if request.client else "-")
         return told(deployment.about())
 
-    @app.post("/v1/enrolments", response_model=Enrolled, openapi_extra=body_of(Enrolment))
+    @app.post(
+        "/v1/enrolments", **route(None, takes=Enrolment, gives=Enrolled, status=201, refuses=(401, 413, 422, 429))
+    )
     async def enrol(request: Request) -> Response:
+        """Spend an invitation: its secret is what lets the joiner in, once."""
         deployment.gate.rates.take(request.client.host if request.client else "-", cost=50)
         wish = parse(Enrolment, await bounded_body(request, SMALL), SMALL)
         member = journal.enrol(
@@ -46,44 +51,52 @@ def add(app: FastAPI, deployment: Deployment) -> None:
         journal.note(now(), wish.name, "enrolled", member.role)
         return told(Enrolled(member=member, about=deployment.about()), 201)
 
-    @app.get("/v1/roster", response_model=Roster)
+    @app.get("/v1/roster", **route(Action.READ_ROSTER, gives=Roster))
     async def roster(caller: Caller = caller_for(deployment, Action.READ_ROSTER)) -> Response:
+        """Who belongs to the deployment, signed by its registrar."""
         members = [member.model_copy(update={"seen": None}) for member in journal.members()]
         return told(sign_roster(members, deployment.name, now(), deployment.registrar))
 
-    @app.post("/v1/keys", response_model=Member, openapi_extra=body_of(Rekey))
+    @app.post("/v1/keys", **route(Action.ROTATE_KEY, takes=Rekey, gives=Member, refuses=(409,)))
     async def rekey(caller: Caller = caller_for(deployment, Action.ROTATE_KEY)) -> Response:
+        """Put new keys in the place of the caller's own, which sign this request for the last time."""
         wish = parse(Rekey, caller.body, SMALL)
-        journal.rekey(caller.member.name, wish.signing_key, wish.agreement_key, now() + deployment.lifetime)
+        expires = now() + deployment.lifetime
+        if not journal.rekey(caller.member.name, wish.signing_key, wish.agreement_key, expires):
+            raise Conflict("this key is in use", where="rekey.signing_key", mend="make a new one")
         journal.note(now(), caller.member.name, "rekeyed", "")
         return told(_member(deployment, caller.member.name))
 
-    @app.get("/v1/nodes", response_model=MemberList)
+    @app.get("/v1/nodes", **route(Action.LIST_NODES, gives=MemberList))
     async def nodes(caller: Caller = caller_for(deployment, Action.LIST_NODES)) -> Response:
+        """All members, with what they offer and when they were seen last."""
         return told(MemberList(members=tuple(journal.members())))
 
-    @app.patch("/v1/nodes/{name}", response_model=Member, openapi_extra=body_of(NodeChange))
-    async def change(name: str, caller: Caller = caller_for(deployment, Action.CHANGE_NODE)) -> Response:
+    @app.patch("/v1/nodes/{name}", **route(Action.CHANGE_NODE, takes=NodeChange, gives=Member, refuses=(404,)))
+    async def change(name: Name, caller: Caller = caller_for(deployment, Action.CHANGE_NODE)) -> Response:
+        """Give a node other tags."""
         _member(deployment, name)
         journal.change(name, parse(NodeChange, caller.body, SMALL).tags)
         journal.note(now(), caller.member.name, "changed", name)
         return told(_member(deployment, name))
 
-    @app.post("/v1/nodes/{name}/revocation", response_model=Member)
-    async def revoke(name: str, caller: Caller = caller_for(deployment, Action.REVOKE)) -> Response:
+    @app.post("/v1/nodes/{name}/revocation", **route(Action.REVOKE, gives=Member, refuses=(404,)))
+    async def revoke(name: Name, caller: Caller = caller_for(deployment, Action.REVOKE)) -> Response:
+        """End a membership, from this request on."""
         _member(deployment, name)
         journal.revoke(name, now())
         journal.note(now(), caller.member.name, "revoked", name)
         deployment.federation.revoked(name)
         return told(_member(deployment, name))
 
-    @app.post("/v1/invitations", response_model=Invited, openapi_extra=body_of(Invite))
+    @app.post("/v1/invitations", **route(Action.INVITE, takes=Invite, gives=Invited, status=201))
     async def invite(caller: Caller = caller_for(deployment, Action.INVITE)) -> Response:
+        """Make an invitation for one joiner."""
         return told(invitation(deployment, parse(Invite, caller.body, SMALL), caller.member.name), 201)
 
 
 def _member(deployment: Deployment, name: str) -> Member:
     member = deployment.federation.journal.member(name)
     if member is None:
-        raise NotFound(f"there is no member {name[:64]!r}")
+        raise NotFound(f"there is no member {name!r}")
     return member

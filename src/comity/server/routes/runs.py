@@ -13,9 +13,9 @@ from comity.server.errors import NotFound
 from comity.server.gate import Caller
 from comity.server.liverun import LiveRun
 from comity.server.liveruns import unread
-from comity.server.routes.common import LARGE, body_of, caller_for, told
+from comity.server.routes.common import LARGE, MOST, caller_for, route, told
 from comity.wire.bodies import parse
-from comity.wire.messages import Blob, JobText, Member, Rounds, RunFacts, RunList, Source, Submit
+from comity.wire.messages import Blob, Digest, JobText, Member, Rounds, RunFacts, RunId, RunList, Source, Submit
 
 _LISTED = 100
 """So many runs are listed, the latest first."""
@@ -30,14 +30,16 @@ def add(app: FastAPI, deployment: Deployment) -> None:
 def _steering(app: FastAPI, deployment: Deployment) -> None:
     federation = deployment.federation
 
-    @app.post("/v1/runs", response_model=RunFacts, openapi_extra=body_of(Submit))
+    @app.post("/v1/runs", **route(Action.SUBMIT, takes=Submit, gives=RunFacts, status=201, refuses=(404, 409, 507)))
     async def submit(caller: Caller = caller_for(deployment, Action.SUBMIT, LARGE)) -> Response:
+        """Begin a run; the same wish again is the same run."""
         facts = federation.submit(caller.member, parse(Submit, caller.body, LARGE))
         federation.journal.note(deployment.now(), caller.member.name, "submitted", facts.id)
         return told(facts, 201)
 
-    @app.get("/v1/runs", response_model=RunList)
+    @app.get("/v1/runs", **route(Action.READ_RUNS, gives=RunList))
     async def runs(caller: Caller = caller_for(deployment, Action.READ_RUNS)) -> Response:
+        """The latest 100 runs; a researcher sees its own."""
         own = caller.member.name if caller.member.role == "researcher" else None
         listed = []
         for row in federation.journal.runs(own)[:_LISTED]:
@@ -45,18 +47,20 @@ def _steering(app: FastAPI, deployment: Deployment) -> None:
                 listed.append(federation.run(row.id).facts())
         return told(RunList(runs=tuple(listed)))
 
-    @app.get("/v1/runs/{run}", response_model=Rounds)
+    @app.get("/v1/runs/{run}", **route(Action.READ_RUNS, gives=Rounds, refuses=(404,)))
     async def show(
-        run: str,
+        run: RunId,
         caller: Caller = caller_for(deployment, Action.READ_RUNS),
-        after: Annotated[int, Query(ge=0)] = 0,
+        after: Annotated[int, Query(ge=0, le=MOST)] = 0,
         wait: Annotated[float, Query(ge=0, le=60)] = 0.0,
     ) -> Response:
+        """A run and its rounds after the first `after`; waits up to `wait` seconds for one where there is none yet."""
         _readable(federation.run(run), caller.member)
         return told(await federation.watch(run, after, wait))
 
-    @app.post("/v1/runs/{run}/stop", response_model=RunFacts)
-    async def stop(run: str, caller: Caller = caller_for(deployment, Action.STEER_RUN)) -> Response:
+    @app.post("/v1/runs/{run}/stop", **route(Action.STEER_RUN, gives=RunFacts, refuses=(404,)))
+    async def stop(run: RunId, caller: Caller = caller_for(deployment, Action.STEER_RUN)) -> Response:
+        """End a run; a round whose contributions are counted already is seen through, and waited for."""
         _readable(federation.run(run), caller.member)
         federation.journal.note(deployment.now(), caller.member.name, "stopped", run)
         return told(await federation.stop(run))
@@ -66,8 +70,9 @@ def _reading(app: FastAPI, deployment: Deployment) -> None:
     """What a party needs to decide and to take part, and a submitter to go on with the model."""
     federation = deployment.federation
 
-    @app.get("/v1/runs/{run}/job", response_model=JobText)
-    async def job(run: str, caller: Caller = caller_for(deployment, Action.READ_JOB)) -> Response:
+    @app.get("/v1/runs/{run}/job", **route(Action.READ_JOB, gives=JobText, refuses=(404,)))
+    async def job(run: RunId, caller: Caller = caller_for(deployment, Action.READ_JOB)) -> Response:
+        """The job as it was submitted, and the digest of the source that it needs."""
         row = _readable(federation.run(run), caller.member).row
         layout = "" if caller.member.role == "node" else row.layout
         text = JobText(
@@ -79,20 +84,22 @@ def _reading(app: FastAPI, deployment: Deployment) -> None:
         )
         return told(text)
 
-    @app.get("/v1/runs/{run}/source", response_model=Source)
-    async def source(run: str, caller: Caller = caller_for(deployment, Action.READ_JOB)) -> Response:
+    @app.get("/v1/runs/{run}/source", **route(Action.READ_JOB, gives=Source, refuses=(404,)))
+    async def source(run: RunId, caller: Caller = caller_for(deployment, Action.READ_JOB)) -> Response:
+        """The source files that a job brings."""
         row = _readable(federation.run(run), caller.member).row
         if row.source is None:
             raise NotFound("this run has no source of its own")
         return Response(row.source, media_type="application/json")
 
-    @app.get("/v1/runs/{run}/blobs/{digest}", response_class=Response)
+    @app.get("/v1/runs/{run}/blobs/{digest}", **route(Action.READ_BLOB, gives=bytes, refuses=(404,)))
     async def blob(
-        run: str,
-        digest: str,
-        part: Annotated[int, Query(ge=0)],
+        run: RunId,
+        digest: Digest,
+        part: Annotated[int, Query(ge=0, le=MOST)],
         caller: Caller = caller_for(deployment, Action.READ_BLOB),
     ) -> Response:
+        """One part of a blob: of what is broadcast for a node, of the model for those who own the run."""
         found = _blob(_readable(federation.run(run), caller.member), digest, caller.member)
         if part >= len(found.parts):
             raise NotFound("there is no such part")
