@@ -253,6 +253,11 @@ class TestUpload:
         assert server.seen[0] == "POST /v1/parts/missing"
         assert len(server.seen) == 2
 
+    def test_one_small_part_is_sent_unasked(self) -> None:
+        server = Server()
+        run_virtually(session(server).upload(DATA[:PART]))
+        assert server.seen == [f"PUT /v1/parts/{sha256(DATA[:PART])}"]
+
     def test_equal_parts_are_sent_once(self) -> None:
         server = Server()
         run_virtually(session(server).upload(b"same old" * 20))

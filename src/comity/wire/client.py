@@ -28,6 +28,7 @@ from comity.wire.transport import ANSWER_BYTES, Request, Response, Transport, Tr
 
 _PART_SECONDS = 300.0
 _LIST = 512
+_UNASKED_BYTES = 1 << 20
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 15.0
 _BUSY = frozenset((429, 502, 503, 504, 507))
 # A clock that is off by more is for its owner to set; a server must not make a member sign for a distant day.
@@ -101,10 +102,15 @@ class Session:
         return None if expect is None else parse(expect, response.body, ANSWER_BYTES, values=ANSWER_BYTES)
 
     async def upload(self, source: bytes | Path) -> Blob:
-        """Give the server those parts of `source` that it does not have yet, and return what describes the whole."""
+        """Give the server those parts of `source` that it does not have yet, and return what describes the whole.
+
+        A single part of up to a mebibyte is given whether it is there or not.
+        """
         blob = blob_of_file(source) if isinstance(source, Path) else blob_of(source)
         places = {digest: PART_BYTES * number for number, digest in enumerate(blob.parts)}
-        for digest in await self._missing(list(places)):
+        # One small part is sent unasked: to ask costs as much.
+        small = len(blob.parts) == 1 and blob.size <= _UNASKED_BYTES
+        for digest in places if small else await self._missing(list(places)):
             part = _piece(source, places[digest])
             # The digest is known; should the file have changed since, the server will not take the part.
             headers = {"content-type": "application/octet-stream", "content-digest": as_content_digest(digest)}
