@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from comity.coordination.effects import Accept, Assign, Commit, Effect, Release
+from comity.coordination.effects import Assign, Commit, Effect, Release
 from comity.core.errors import CheckpointError, ComityError, Reason
 from comity.runs.figures import metric_value, rising
 from comity.server.aggregate import Refusal, first_model, inspect, next_model, parts_of, round_facts
@@ -226,7 +226,8 @@ class Federation:
     def _changed(self, live: LiveRun, effects: Sequence[Effect]) -> None:
         """Wake whoever waits for what has happened, of a run that is new here everybody; go on with a commit."""
         told = effects or live.coordinator.outstanding
-        parties = {one.party for one in told if isinstance(one, Assign | Release | Accept)}
+        # Whose contribution was accepted knows it already, and is not made to ask again before there is more to do.
+        parties = {one.party for one in told if isinstance(one, Assign | Release)}
         self.bell.ring("time", ("run", live.row.id), *(("party", party) for party in parties))
         self._go_on(live)
 
