@@ -9,7 +9,7 @@ from comity.identity.roles import PERMITTED, Action, Role, permitted
 
 MAY = {
     "node": {"READ_ROSTER", "ROTATE_KEY", "ASK_WORK", "CONTRIBUTE", "READ_JOB", "READ_BLOB", "SEND_PARTS"},
-    "auditor": {"READ_ROSTER", "ROTATE_KEY", "READ_JOB", "READ_RUNS", "LIST_NODES"},
+    "auditor": {"READ_ROSTER", "ROTATE_KEY", "READ_JOB", "READ_RUNS", "LIST_NODES", "READ_AUDIT"},
     "researcher": {
         "READ_ROSTER",
         "ROTATE_KEY",

@@ -1,6 +1,7 @@
 """The API: who may do what, that other people's things are not there, and that a request counts once."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import Iterator
 from functools import cache
@@ -16,8 +17,10 @@ from comity.identity.invitation import Invitation
 from comity.identity.keys import AgreementKey, SigningKey
 from comity.identity.roles import PERMITTED, Action
 from comity.server.vectors import written
+from comity.store.chain import Head
+from comity.store.rows import AuditRow
 from comity.wire.client import ProblemError, Session
-from comity.wire.messages import Blob, Invite, Invited, RunFacts, RunList, Submit
+from comity.wire.messages import AuditEntry, AuditPage, Blob, Invite, Invited, RunFacts, RunList, Submit
 from comity.wire.signature import NONCE_BYTES, sign
 from comity.wire.transport import Request, Response
 from support.deployments import NAME, World, counted, loop_time
@@ -34,6 +37,7 @@ ROUTES: list[tuple[str, str, Action]] = [
     ("PATCH", "/v1/nodes/nobody", Action.CHANGE_NODE),
     ("POST", "/v1/nodes/nobody/revocation", Action.REVOKE),
     ("POST", "/v1/invitations", Action.INVITE),
+    ("GET", "/v1/audit", Action.READ_AUDIT),
     ("POST", "/v1/work", Action.ASK_WORK),
     ("POST", "/v1/parts/missing", Action.SEND_PARTS),
     ("PUT", "/v1/parts/" + "0" * 64, Action.SEND_PARTS),
@@ -287,3 +291,25 @@ def states_that_do_not_fit() -> Iterator[bytes]:
     yield len(header).to_bytes(8, "little") + header + b"\0" * 12
     deep = b'{"weights":' + b"[" * 5000 + b"]" * 5000 + b"}"
     yield len(deep).to_bytes(8, "little") + deep
+
+
+def test_the_audit_comes_in_pages_whose_chain_holds(world: World) -> None:
+    async def pages() -> list[tuple[AuditEntry, ...]]:
+        async with Api(world) as api:
+            journal = api.served.app.state.deployment.federation.journal
+            for number in range(501):
+                journal.note(float(number), "admin", "counted", {"to": number})
+            found: list[tuple[AuditEntry, ...]] = []
+            while not found or found[-1]:
+                after = str(found[-1][-1].seq if found else 0)
+                page = await api.session("auditor").call("GET", "/v1/audit", None, AuditPage, {"after": after})
+                assert page is not None
+                found.append(page.entries)
+            return found
+
+    found = run_virtually(pages())
+    assert [len(page) for page in found] == [500, 1, 0]
+    head = Head()
+    for entry in itertools.chain(*found):
+        head = head.follow(AuditRow(**entry.model_dump()))
+    assert head.rows == 501

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
@@ -14,9 +13,10 @@ from urllib.parse import urlsplit
 import typer
 from rich.markup import escape
 
-from comity.cli import words
+from comity.cli import server_audit, words
 from comity.cli.connection import Conversation, asking
 from comity.cli.reporting import err, out, reported, tell
+from comity.cli.server_home import check_installed, opened
 from comity.cli.words import AsJson, Debug, duration, group, moment, paragraphs
 from comity.core.errors import ConfigError, MissingDependency
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
     from comity.identity.folder import IdentityFolder
-    from comity.store.blobs import Blobs
-    from comity.store.journal import Journal
 
 app = group(
     "The server of a deployment: it coordinates runs and never sees data. Five commands make a federation:",
@@ -34,6 +32,7 @@ app = group(
     "[bold]comity node start[/bold].",
     "Example: [bold]comity server init study --address https://study.example.org:8443[/bold]",
 )
+app.add_typer(server_audit.app, name="audit")
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The server's folder.", show_default=False)]
 Names = Annotated[
@@ -78,7 +77,7 @@ def init(
     debug: Debug = False,
 ) -> None:
     with reported(debug):
-        _check_installed()
+        check_installed()
         from comity.identity.folder import IdentityFolder
         from comity.server.home import OPERATOR, ServerHome
 
@@ -143,7 +142,7 @@ def start(
     debug: Debug = False,
 ) -> None:
     with reported(debug):
-        _check_installed()
+        check_installed()
         from comity.server.config import read
         from comity.server.process import serve
 
@@ -215,7 +214,7 @@ def invite(
 )
 def certify(folder: Folder, names: Names = None, debug: Debug = False) -> None:
     with reported(debug):
-        _check_installed()
+        check_installed()
         from comity.server.config import read
         from comity.server.home import ServerHome
 
@@ -239,10 +238,10 @@ def backup(
     debug: Debug = False,
 ) -> None:
     with reported(debug):
-        _check_installed()
+        check_installed()
         from comity.store.backup import backup as copy
 
-        with _store(folder) as (journal, blobs):
+        with opened(folder) as (journal, blobs):
             made = copy(journal, blobs, into)
         shown = (
             f"{made.rows:,} rows and {made.parts:,} parts of models ({made.size:,} bytes) are in {escape(str(into))}"
@@ -263,10 +262,10 @@ def restore(
     debug: Debug = False,
 ) -> None:
     with reported(debug):
-        _check_installed()
+        check_installed()
         from comity.store.backup import restore as put_back
 
-        with _store(folder) as (journal, blobs):
+        with opened(folder) as (journal, blobs):
             made = put_back(source, journal, blobs)
         out.print(f"{made.rows:,} rows and {made.parts:,} parts are back; comity server start {escape(str(folder))}")
 
@@ -279,14 +278,10 @@ def restore(
 )
 def openapi(debug: Debug = False) -> None:
     with reported(debug):
-        _check_installed()
+        check_installed()
         from comity.server.openapi import text
 
         typer.echo(text(), nl=False)
-
-
-def _check_installed() -> None:
-    MissingDependency.check(("uvicorn", "fastapi", "sqlalchemy", "alembic", "obstore"), "server", "a server")
 
 
 def _address(address: str | None, port: int | None) -> str:
@@ -317,18 +312,6 @@ def _tell_identity(operator: IdentityFolder, installed: Path | None) -> None:
         out.print(f"[dim]you are its operator: the identity is in {escape(str(installed))}[/dim]", soft_wrap=True)
         return
     out.print(f"[dim]its operator's identity is in {escape(str(operator.path))}; yours is another's[/dim]")
-
-
-@contextmanager
-def _store(folder: Path) -> Iterator[tuple[Journal, Blobs]]:
-    from comity.server.config import read
-    from comity.server.home import ServerHome
-
-    journal, blobs = ServerHome(folder).store(read(folder, {}))
-    try:
-        yield journal, blobs
-    finally:
-        journal.close()
 
 
 def _unfit(error: ValidationError) -> ConfigError:

@@ -15,6 +15,8 @@ from comity.jobs.job import Job
 from comity.wire.client import ProblemError, Session
 from comity.wire.http import HttpTransport
 from comity.wire.messages import (
+    AuditEntry,
+    AuditPage,
     Invite,
     Invited,
     JobText,
@@ -126,6 +128,10 @@ class Client:
 
     async def invite(self, wish: Invite) -> Invited:
         return await self._call("POST", "/v1/invitations", wish, Invited)
+
+    async def audit(self, after: int = 0) -> tuple[AuditEntry, ...]:
+        """The next entries of the server's audit after number `after`; none where there are no more."""
+        return (await self._call("GET", "/v1/audit", None, AuditPage, {"after": str(after)})).entries
 
     async def _call(
         self, method: str, path: str, message: Message | None, expect: type[M], query: Mapping[str, Any] | None = None

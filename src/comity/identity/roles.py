@@ -32,11 +32,13 @@ class Action(StrEnum):
     CHANGE_NODE = "change a node's tags"
     REVOKE = "revoke a member"
     INVITE = "invite a member"
+    READ_AUDIT = "read the audit"
 
 
 _ALL: frozenset[Role] = frozenset(("admin", "researcher", "auditor", "node"))
 _PEOPLE: frozenset[Role] = frozenset(("admin", "researcher", "auditor"))
 _USERS: frozenset[Role] = frozenset(("admin", "researcher"))
+_OVERSEERS: frozenset[Role] = frozenset(("admin", "auditor"))
 _ADMIN: frozenset[Role] = frozenset(("admin",))
 _NODE: frozenset[Role] = frozenset(("node",))
 
@@ -56,6 +58,7 @@ PERMITTED: Mapping[Action, frozenset[Role]] = MappingProxyType(
         Action.CHANGE_NODE: _ADMIN,
         Action.REVOKE: _ADMIN,
         Action.INVITE: _ADMIN,
+        Action.READ_AUDIT: _OVERSEERS,
     }
 )
 

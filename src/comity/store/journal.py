@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from comity.store import audit, members, runs
+from comity.store.chain import Head
 from comity.store.database import Database
 from comity.store.listening import Listener
 from comity.store.migrate import migrate
@@ -168,12 +169,12 @@ class Journal:
         with self.database.write() as connection:
             audit.note(connection, at, who, action, detail)
 
-    def audit(self, after: int = 0) -> list[AuditRow]:
-        """The rows of the audit with a `seq` above `after`, in order."""
+    def audit(self, after: int = 0, limit: int | None = None) -> list[AuditRow]:
+        """The rows of the audit with a `seq` above `after`, in order: at most `limit`."""
         with self.database.read() as connection:
-            return audit.listed(connection, after)
+            return audit.listed(connection, after, limit)
 
-    def check_audit(self) -> int:
-        """The number of rows. Raises `StoreError` where a row was changed, removed or moved."""
+    def check_audit(self) -> Head:
+        """Where the audit ends. Raises `StoreError` where a row was changed, removed or moved."""
         with self.database.snapshot() as connection:
             return audit.check(connection)

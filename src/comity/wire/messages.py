@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 PART_BYTES = 16 << 20
 """Blobs travel in parts of at most so many bytes."""
@@ -278,6 +278,24 @@ class PartList(Message):
 
 class MemberList(Message):
     members: tuple[Member, ...]
+
+
+class AuditEntry(Message):
+    """Who did what: `digest` is over the rest, and so over `previous`, the digest of the entry before it."""
+
+    seq: int
+    at: float
+    who: Name
+    action: Annotated[str, StringConstraints(max_length=64)]
+    detail: JsonValue
+    previous: Digest
+    digest: Digest
+
+
+class AuditPage(Message):
+    """The next entries after the one asked for; none where there are no more."""
+
+    entries: Annotated[tuple[AuditEntry, ...], Field(max_length=500)]
 
 
 class Rekey(Message):
