@@ -38,11 +38,11 @@ class Server:
         self.asked: list[str] = []
         self.authorities: list[str | None] = []
 
-    def transport(self, address: str, authority: str | None, proxy: str | None) -> Server:
+    def transport(self, address: str, authority: str | None, proxy: str | None, certificate: Path | None) -> Server:
         self.authorities.append(authority)
         return self
 
-    async def first_contact(self, address: str, fingerprint: str, proxy: str | None) -> About:
+    async def first_contact(self, address: str, fingerprint: str, proxy: str | None, certificate: Path | None) -> About:
         return PINNED
 
     async def send(self, request: Request, *, timeout: float) -> Response:

@@ -7,12 +7,12 @@ import pytest
 
 from comity.identity.roles import PERMITTED, Action, Role, permitted
 
+OWN = {"READ_ROSTER", "READ_STANDING", "ROTATE_KEY"}
 MAY = {
-    "node": {"READ_ROSTER", "ROTATE_KEY", "ASK_WORK", "CONTRIBUTE", "READ_JOB", "READ_BLOB", "SEND_PARTS"},
-    "auditor": {"READ_ROSTER", "ROTATE_KEY", "READ_JOB", "READ_RUNS", "LIST_NODES", "READ_AUDIT"},
-    "researcher": {
-        "READ_ROSTER",
-        "ROTATE_KEY",
+    "node": OWN | {"ASK_WORK", "CONTRIBUTE", "READ_JOB", "READ_BLOB", "SEND_PARTS"},
+    "auditor": OWN | {"READ_JOB", "READ_RUNS", "LIST_NODES", "READ_AUDIT"},
+    "researcher": OWN
+    | {
         "READ_JOB",
         "READ_BLOB",
         "SEND_PARTS",

@@ -8,7 +8,7 @@ import pytest
 
 from comity.identity.errors import IdentityError
 from comity.identity.keys import AgreementKey, SigningKey
-from comity.identity.roster import MAX_AGE, SKEW, check_roster, sign_roster, signed_bytes
+from comity.identity.roster import MAX_AGE, SKEW, check_roster, check_word, sign_roster, signed_bytes
 from comity.wire.messages import Member, Roster
 
 REGISTRAR = SigningKey.new()
@@ -47,7 +47,7 @@ def test_an_empty_roster_can_be_signed() -> None:
 
 
 def test_what_is_signed_is_no_request_and_no_other_text() -> None:
-    assert signed_bytes([], "north-sea", NOW).startswith(b"comity roster 1\n{")
+    assert signed_bytes([], "north-sea", NOW, NOW + 1).startswith(b"comity roster 1\n{")
 
 
 class TestForged:
@@ -59,6 +59,7 @@ class TestForged:
 
     def test_with_another_date(self) -> None:
         assert "registrar" in refusal(changed(issued=NOW + 1)).what
+        assert "registrar" in refusal(changed(expires=ROSTER.expires + 1)).what
 
     def test_with_another_signature(self) -> None:
         assert "registrar" in refusal(changed(signature="00" * 64)).what
@@ -92,7 +93,13 @@ class TestForged:
 class TestAge:
     def test_a_roster_is_good_for_a_week(self) -> None:
         check_roster(ROSTER, REGISTRAR.public, NOW + MAX_AGE)
-        assert "days ago" in refusal(ROSTER, now=NOW + MAX_AGE + 1).what
+        assert "good no more" in refusal(ROSTER, now=NOW + MAX_AGE + 1).what
+
+    def test_or_for_as_long_as_its_registrar_says(self) -> None:
+        day = sign_roster(MEMBERS, "north-sea", NOW, REGISTRAR, valid=86400.0)
+        check_roster(day, REGISTRAR.public, NOW + 86400)
+        assert "good no more" in refusal(day, now=NOW + 86401).what
+        check_word(day, REGISTRAR.public)
 
     def test_a_roster_from_the_future_is_refused(self) -> None:
         check_roster(ROSTER, REGISTRAR.public, NOW - SKEW)

@@ -97,6 +97,7 @@ def test_a_node_that_is_well_is_found_well(tmp_path: Path) -> None:
         "versions",
         "deployment",
         "key",
+        "roster",
     }
 
 
@@ -144,8 +145,8 @@ def test_a_key_that_expires_soon(tmp_path: Path) -> None:
 
 def test_another_deployment_at_the_same_address(tmp_path: Path) -> None:
     found = Patient.healthy(tmp_path).findings(registrar=SigningKey.new().public)
-    assert bad(found) == {"deployment", "key"}
-    assert "not signed by this deployment's registrar" in found["key"].detail
+    assert bad(found) == {"deployment", "roster"}
+    assert "not signed by this deployment's registrar" in found["roster"].detail
 
 
 def test_an_authority_that_has_expired(tmp_path: Path) -> None:

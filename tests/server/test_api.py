@@ -32,6 +32,8 @@ ROLES = ("admin", "researcher", "auditor", "node")
 
 ROUTES: list[tuple[str, str, Action]] = [
     ("GET", "/v1/roster", Action.READ_ROSTER),
+    ("PUT", "/v1/roster", Action.PUBLISH_ROSTER),
+    ("GET", "/v1/keys", Action.READ_STANDING),
     ("POST", "/v1/keys", Action.ROTATE_KEY),
     ("GET", "/v1/nodes", Action.LIST_NODES),
     ("PATCH", "/v1/nodes/nobody", Action.CHANGE_NODE),

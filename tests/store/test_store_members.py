@@ -38,8 +38,9 @@ def test_names_and_keys_belong_to_one_member(journal: Journal) -> None:
     journal.add_member(a_member("north"))
     with pytest.raises(StoreError):
         journal.add_member(a_member("north", signing_key=a_key("other")))
-    with pytest.raises(StoreError):
-        journal.add_member(a_member("south", signing_key=a_member("north").signing_key))
+    for key in ("signing_key", "agreement_key"):
+        with pytest.raises(StoreError):
+            journal.add_member(a_member("south", **{key: getattr(a_member("north"), key)}))
     assert journal.members() == [a_member("north")]
 
 
@@ -147,14 +148,21 @@ def test_new_keys_replace_the_old(journal: Journal) -> None:
     north = a_member("north")
     journal.add_member(north)
     journal.add_member(a_member("south"))
-    assert journal.rekey("north", a_key("new"), a_key("new agreement"), 2000.0)
+    assert not journal.rekey("north", a_member("south").signing_key, a_key("new"), a_key("new agreement"), 2000.0)
+    assert journal.rekey("north", north.signing_key, a_key("new"), a_key("new agreement"), 2000.0)
     changed = a_member("north", signing_key=a_key("new"), agreement_key=a_key("new agreement"), expires=2000.0)
     assert journal.member_by_key(thumbprint(a_key("new"))) == changed
     assert journal.member_by_key(thumbprint(north.signing_key)) is None
-    assert not journal.rekey("north", a_member("south").signing_key, a_key("x"), 2000.0)
-    assert not journal.rekey("east", a_key("y"), a_key("x"), 2000.0)
+    south = a_member("south")
+    assert not journal.rekey("north", north.signing_key, a_key("z"), a_key("x"), 2000.0), (
+        "the old key is no key any more"
+    )
+    assert not journal.rekey("north", a_key("new"), south.signing_key, a_key("x"), 2000.0), "another's signing key"
+    assert not journal.rekey("north", a_key("new"), a_key("z"), south.agreement_key, 2000.0), "another's agreement key"
+    assert not journal.rekey("east", a_key("new"), a_key("y"), a_key("x"), 2000.0)
+    assert journal.member("north") == changed
     journal.revoke("north", 30.0)
-    assert not journal.rekey("north", a_key("z"), a_key("x"), 3000.0), "a revoked member does not come back so"
+    assert not journal.rekey("north", a_key("new"), a_key("z"), a_key("x"), 3000.0), "the revoked do not come back so"
 
 
 def test_a_nonce_counts_once_for_each_key(journal: Journal) -> None:

@@ -26,12 +26,15 @@ _PANELS = {
     "data": _EXPERIMENTS,
     "demo": _EXPERIMENTS,
     "join": _FEDERATION,
+    "renew": _FEDERATION,
+    "certificate": _FEDERATION,
     "submit": _FEDERATION,
     "runs": _FEDERATION,
     "model": _FEDERATION,
     "nodes": _FEDERATION,
     "server": _OPERATION,
     "node": _OPERATION,
+    "registrar": _OPERATION,
 }
 """Every command, a module of its name in this folder: there `app` is it, or its group."""
 

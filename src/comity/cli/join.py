@@ -33,12 +33,15 @@ def join(
         MissingDependency.check(("aiohttp", "cryptography", "pydantic"), "node", "joining a deployment")
         from comity.identity.folder import IdentityFolder
         from comity.identity.joining import join_as_person
+        from comity.identity.keys import fingerprint
 
         folder = IdentityFolder.of(identity)
         membership = asyncio.run(join_as_person(token, folder, time.time))
+        keys = fingerprint(folder.signing_key().public, folder.agreement_key().public)
         shown = (
             f"[bold]{membership.name}[/bold] is now {membership.role} of {escape(membership.deployment)}; "
             f"keys are in {escape(str(folder.path))}\n"
+            f"[dim]their fingerprint is {keys}[/dim]\n"
             "[dim]next[/dim]  comity nodes list\n      comity submit job.py --watch"
         )
         tell({**membership.model_dump(mode="json"), "identity": str(folder.path)}, shown, as_json)

@@ -6,15 +6,19 @@ import asyncio
 import os
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from comity.cli import node_data, node_log, node_policy, node_requests
-from comity.cli.node_home import Home, home_at
+from comity.cli import node_certificate, node_data, node_log, node_policy, node_requests
+from comity.cli.node_home import Home, home_at, joined
 from comity.cli.reporting import ExitCode, err, reported, tell
-from comity.cli.words import AsJson, Debug, group, paragraphs
+from comity.cli.words import AsJson, Debug, group, moment, paragraphs
+
+if TYPE_CHECKING:
+    from comity.node.home import NodeHome
+    from comity.wire.messages import Member
 
 app = group(
     "A node: a party that holds data, and decides by its owner's policy what is computed on them. It opens one "
@@ -27,6 +31,7 @@ app.add_typer(node_data.app, name="data")
 app.add_typer(node_policy.app, name="policy")
 app.add_typer(node_requests.app, name="requests")
 app.add_typer(node_log.app, name="log")
+app.add_typer(node_certificate.app, name="certificate")
 
 
 @app.command(
@@ -90,6 +95,39 @@ def start(home: Home = None, debug: Debug = False) -> None:
         sys.stderr.flush()
         # In the place of this process, without what a command line needs: a node is idle most of its life, and small.
         os.execv(sys.executable, [sys.executable, "-P", "-m", "comity.node.process", str(where.path)])
+
+
+@app.command(
+    help=paragraphs(
+        "Make new keys for this node and give the server their public halves, signed by the old ones, which it refuses "
+        "from then on. A renewal that was cut short is ended by the same command. A node that is at work takes up the "
+        "new keys, and renews them by itself in good time.",
+        "Example: [bold]comity node renew --home /srv/comity[/bold]",
+    )
+)
+def renew(home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    with reported(debug):
+        where = joined(home)
+        from comity.identity.keys import fingerprint
+
+        member = asyncio.run(_renewed(where))
+        keys = fingerprint(member.signing_key, member.agreement_key)
+        shown = (
+            f"[bold]{member.name}[/bold] has new keys, good until {moment(member.expires)}\n"
+            f"[dim]their fingerprint is {keys}[/dim]"
+        )
+        tell({"name": member.name, "expires": member.expires, "fingerprint": keys}, shown, as_json)
+
+
+async def _renewed(where: NodeHome) -> Member:
+    from comity.node.reach import reached
+    from comity.node.renewal import renew_node
+
+    transport = reached(where)
+    try:
+        return await renew_node(where, transport, time.time)
+    finally:
+        await transport.close()
 
 
 @app.command(

@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from comity.cli.reporting import err, out, reported, tell
 from comity.cli.server_home import check_installed, opened
 from comity.cli.words import AsJson, Debug, duration, group, moment, paragraphs
 from comity.core.errors import ConfigError, MissingDependency
+from comity.core.files import replace_file
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -73,12 +75,22 @@ def init(
         int | None, typer.Option("--port", min=1, max=65535, help="The port to listen on.", show_default="8443")
     ] = None,
     names: Names = None,
+    registrar: Annotated[
+        Path | None,
+        typer.Option(
+            "--registrar",
+            metavar="FILE",
+            help="The public half of a registrar's key that is kept elsewhere (comity registrar new).",
+            show_default="a new key, in DIR",
+        ),
+    ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     with reported(debug):
         check_installed()
         from comity.identity.folder import IdentityFolder
+        from comity.identity.keys import PublicKey
         from comity.server.home import OPERATOR, ServerHome
 
         where = _address(address, port)
@@ -90,6 +102,7 @@ def init(
             port=port or urlsplit(where).port or 443,
             hosts=_hosts(where, names or ()),
             now=time.time,
+            registrar=None if registrar is None else PublicKey.load(registrar),
         )
         operator = IdentityFolder(folder / OPERATOR)
         installed = _install(operator)
@@ -127,6 +140,10 @@ def start(
     tls: Annotated[
         bool | None, typer.Option("--tls/--no-tls", help="Without: for a proxy on this machine that ends TLS.")
     ] = None,
+    client_certificates: Annotated[
+        str | None,
+        typer.Option("--client-certificates", metavar="WORD", help="required: TLS refuses whoever has none; or off."),
+    ] = None,
     absence: Annotated[
         float | None,
         typer.Option("--absence", metavar="SECONDS", help="Silence after which a node loses its part of a round."),
@@ -155,6 +172,7 @@ def start(
             "certificate": certificate,
             "key": key,
             "tls": tls,
+            "client_certificates": client_certificates,
             "absence": absence,
             "lifetime_days": lifetime_days,
             "rate": rate,
@@ -224,10 +242,44 @@ def certify(folder: Folder, names: Names = None, debug: Debug = False) -> None:
 
 
 @app.command(
+    "sign-request",
+    help=paragraphs(
+        "Sign a member's request for a certificate, where the server asks for client certificates. It is good for "
+        "opening connections and for nothing else; end a membership by `comity nodes revoke`.",
+        "Example: [bold]comity server sign-request study north.csr --out north.pem --valid 90d[/bold]",
+    ),
+)
+def sign_request(
+    folder: Folder,
+    request: Annotated[Path, typer.Argument(metavar="CSR", help="The member's request.", show_default=False)],
+    into: Annotated[
+        Path | None, typer.Option("--out", metavar="CERT", help="The certificate.", show_default="NAME.pem")
+    ] = None,
+    valid: Annotated[str, typer.Option("--valid", metavar="TIME", help="How long it is good: 12h, 90d.")] = "90d",
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    with reported(debug):
+        check_installed()
+        from comity.identity.certificates import Authority
+        from comity.server.home import AUTHORITY
+
+        lifetime = timedelta(seconds=duration(valid, "--valid"))
+        try:
+            pem = request.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"the request cannot be read: {error.strerror or error}", where=str(request)) from error
+        name, certificate = Authority.load(folder / AUTHORITY).sign_request(pem, time.time(), lifetime)
+        file = into or Path(f"{name}.pem")
+        replace_file(file, certificate)
+        tell({"name": name, "certificate": str(file)}, f"the certificate of [bold]{name}[/bold] is in {file}", as_json)
+
+
+@app.command(
     help=paragraphs(
         "Copy the database and all models into a new folder, as they are at one moment; the server may go on.",
-        "Keys and settings are not copied. Keep server.toml, authority.pem, registrar.pem, server.pem and server.key "
-        "once, in a safe place: they do not change.",
+        "Keys and settings are not copied. Keep server.toml, authority.pem, registrar.pem, registrar.pub, server.pem "
+        "and server.key once, in a safe place: they do not change.",
         "Example: [bold]comity server backup study backups/2026-01-31[/bold]",
     )
 )

@@ -24,6 +24,7 @@ from comity.wire.messages import (
     MemberList,
     Message,
     NodeChange,
+    Roster,
     Rounds,
     RunFacts,
     RunList,
@@ -49,7 +50,9 @@ class Client:
 
     def __init__(self, folder: IdentityFolder, address: str | None = None, *, patience: float = 60.0) -> None:
         self.membership: Membership = folder.read()
-        transport = HttpTransport(address or self.membership.address, folder.authority)
+        transport = HttpTransport(
+            address or self.membership.address, folder.authority, certificate=folder.certificate.file
+        )
         self._session = Session(
             transport, folder.signing_key(), self.membership.deployment, time.time, patience=patience
         )
@@ -128,6 +131,19 @@ class Client:
 
     async def invite(self, wish: Invite) -> Invited:
         return await self._call("POST", "/v1/invitations", wish, Invited)
+
+    async def roster(self) -> Roster | None:
+        """Who belongs to the deployment in the registrar's word; None where it was not given yet."""
+        try:
+            return await self._call("GET", "/v1/roster", None, Roster)
+        except ProblemError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def publish(self, roster: Roster) -> Roster:
+        """Give the server a roster that the registrar signed elsewhere."""
+        return await self._call("PUT", "/v1/roster", roster, Roster)
 
     async def audit(self, after: int = 0) -> tuple[AuditEntry, ...]:
         """The next entries of the server's audit after number `after`; none where there are no more."""

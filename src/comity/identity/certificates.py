@@ -1,4 +1,7 @@
-"""A deployment's own certificate authority: it signs the server's certificate, and joiners know it by fingerprint."""
+"""A deployment's own certificate authority: it signs the server's certificate, and those of members for mutual TLS.
+
+Joiners know it by its fingerprint.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,17 @@ from functools import cached_property
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from pydantic import TypeAdapter
 
 from comity.core.files import replace_file
 from comity.identity.errors import IdentityError
 from comity.identity.pem import key_pem, read_key
+from comity.wire.messages import Name
 
 _AUTHORITY_LIFETIME = timedelta(days=3650)
 _SERVER_LIFETIME = timedelta(days=397)
@@ -40,7 +46,7 @@ class Authority:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
         begins = datetime.fromtimestamp(int(now), UTC)
         builder = (
-            _builder(subject, subject, secret, begins, begins + _AUTHORITY_LIFETIME)
+            _builder(subject, subject, secret.public_key(), begins, begins + _AUTHORITY_LIFETIME)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(certificates=True), critical=True)
         )
@@ -73,20 +79,54 @@ class Authority:
         if not names:
             raise IdentityError("a server's certificate needs a host", where="hosts", mend="name the server's host")
         secret = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
+        purpose = ExtendedKeyUsageOID.SERVER_AUTH
+        certificate = self._certificate(hosts[0][:64], names, secret.public_key(), purpose, now, _SERVER_LIFETIME)
+        return certificate, key_pem(secret)
+
+    def sign_request(self, pem: bytes, now: float, lifetime: timedelta) -> tuple[str, bytes]:
+        """A member's certificate for mutual TLS, as PEM, for the key of its request; and the member's name.
+
+        It is good for `lifetime`, never longer than the authority, and for clients alone. Raises `IdentityError` for
+        what is no request, or is not signed by the key that it is for.
+        """
+        try:
+            request = x509.load_pem_x509_csr(pem)
+            (common,) = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+            key, name = request.public_key(), TypeAdapter(Name).validate_python(common.value)
+            if not request.is_signature_valid or not isinstance(key, ec.EllipticCurvePublicKey):
+                raise ValueError
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise IdentityError(
+                "this is not the request of a member",
+                where="request",
+                mend="it is what `comity node certificate request`, or `comity certificate request`, has written",
+            ) from error
+        # No host: that it cannot be taken for a server's certificate does not hang on its purpose alone.
+        names = [x509.UniformResourceIdentifier(f"comity:{name}")]
+        return name, self._certificate(name, names, key, ExtendedKeyUsageOID.CLIENT_AUTH, now, lifetime)
+
+    def _certificate(
+        self,
+        common_name: str,
+        names: Sequence[x509.GeneralName],
+        key: ec.EllipticCurvePublicKey,
+        purpose: x509.ObjectIdentifier,
+        now: float,
+        lifetime: timedelta,
+    ) -> bytes:
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         key_id = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         begins = datetime.fromtimestamp(int(now), UTC)
-        ends = min(begins + _SERVER_LIFETIME, self.certificate.not_valid_after_utc)
+        ends = min(begins + lifetime, self.certificate.not_valid_after_utc)
         builder = (
-            _builder(subject, self.certificate.subject, secret, begins, ends)
+            _builder(subject, self.certificate.subject, key, begins, ends)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id), critical=False)
         )
-        certificate = builder.sign(self.secret, hashes.SHA256())
-        return certificate.public_bytes(Encoding.PEM), key_pem(secret)
+        return builder.sign(self.secret, hashes.SHA256()).public_bytes(Encoding.PEM)
 
     @cached_property
     def pem(self) -> str:
@@ -102,7 +142,7 @@ class Authority:
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    secret: ec.EllipticCurvePrivateKey,
+    key: ec.EllipticCurvePublicKey,
     begins: datetime,
     ends: datetime,
 ) -> x509.CertificateBuilder:
@@ -110,11 +150,11 @@ def _builder(
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(secret.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(begins - _BACKDATED)
         .not_valid_after(ends)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(secret.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from comity.core.files import replace_file
+from comity.identity.client_certificate import ClientCertificate
 from comity.identity.errors import IdentityError
 from comity.identity.keys import AgreementKey, SigningKey
+from comity.identity.renewal import KeyFiles
 from comity.wire.messages import Message, Name, RoleName
 
 
@@ -48,6 +50,14 @@ class IdentityFolder:
     @property
     def agreement_file(self) -> Path:
         return self.path / "agreement.pem"
+
+    @property
+    def keys(self) -> KeyFiles:
+        return KeyFiles(self.signing_file, self.agreement_file)
+
+    @property
+    def certificate(self) -> ClientCertificate:
+        return ClientCertificate(self.path)
 
     @property
     def exists(self) -> bool:

@@ -15,7 +15,7 @@ from comity.identity.invitation import Invitation
 from comity.identity.keys import AgreementKey, SigningKey
 from comity.wire.client import ProblemError, Session
 from comity.wire.http import HttpTransport, fetch_about
-from comity.wire.messages import About, Enrolled, Enrolment, Member, Roster
+from comity.wire.messages import About, Enrolled, Enrolment, Member, Standing
 
 _PATIENCE = 10.0
 
@@ -27,7 +27,7 @@ async def join_as_person(token: str, folder: IdentityFolder, now: Callable[[], f
         raise IdentityError("the invitation is for a node", where="invitation", mend="comity node join TOKEN")
     folder.check_free()
     signing, agreement = kept_keys(folder.signing_file, folder.agreement_file)
-    enrolled = await enrol(invitation, signing, agreement, now)
+    enrolled = await enrol(invitation, signing, agreement, now, certificate=folder.certificate.file)
     membership = Membership(
         name=enrolled.member.name,
         role=enrolled.member.role,
@@ -55,17 +55,18 @@ async def enrol(
     agreement: AgreementKey,
     now: Callable[[], float],
     proxy: str | None = None,
+    certificate: Path | None = None,
 ) -> Enrolled:
     """Give the secret and the public keys to the server that the invitation names, and to no other.
 
-    What is to be trusted from now on is what was pinned at the first contact, whatever the server says later. May be
-    repeated with the same keys. Raises `IdentityError` for an invitation that has expired and for a server that lets in
-    somebody else, `TransportError` where the server cannot be reached or is another, and `ProblemError` where it does
-    not take the invitation.
+    `proxy` and `certificate` are as for `HttpTransport`. What is to be trusted from now on is what was pinned at the
+    first contact, whatever the server says later. May be repeated with the same keys. Raises `IdentityError` for an
+    invitation that has expired and for a server that lets in somebody else, `TransportError` where the server cannot
+    be reached or is another, and `ProblemError` where it does not take the invitation.
     """
     invitation.check(now())
-    about = await fetch_about(invitation.address, invitation.fingerprint, proxy)
-    transport = HttpTransport(invitation.address, _trusted(invitation, about), proxy)
+    about = await fetch_about(invitation.address, invitation.fingerprint, proxy, certificate)
+    transport = HttpTransport(invitation.address, _trusted(invitation, about), proxy, certificate)
     session = Session(transport, signing, about.deployment, now, patience=_PATIENCE)
     wish = Enrolment(
         secret=invitation.secret, name=invitation.name, signing_key=signing.public, agreement_key=agreement.public
@@ -102,7 +103,7 @@ async def _member(session: Session, wish: Enrolment) -> Member:
     try:
         enrolled = await session.call("POST", "/v1/enrolments", wish, Enrolled)
     except ProblemError as error:
-        member = await _already(session, wish) if error.status == 401 else None
+        member = await _already(session) if error.status == 401 else None
         if member is None:
             raise
         return member
@@ -110,11 +111,11 @@ async def _member(session: Session, wish: Enrolment) -> Member:
     return enrolled.member
 
 
-async def _already(session: Session, wish: Enrolment) -> Member | None:
-    """The member that has these keys, where they are a member's."""
+async def _already(session: Session) -> Member | None:
+    """The member that signs with these keys, where they are a member's."""
     try:
-        roster = await session.call("GET", "/v1/roster", expect=Roster)
+        standing = await session.call("GET", "/v1/keys", expect=Standing)
     except ProblemError:
         return None
-    assert roster is not None
-    return next((member for member in roster.members if member.signing_key == wish.signing_key), None)
+    assert standing is not None
+    return standing.member

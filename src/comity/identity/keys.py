@@ -20,7 +20,7 @@ from comity.identity.pem import key_pem, read_key
 from comity.wire.base64url import decode, encode
 from comity.wire.signature import verify
 
-__all__ = ["AgreementKey", "SigningKey", "thumbprint", "verify"]
+__all__ = ["AgreementKey", "PublicKey", "SigningKey", "fingerprint", "thumbprint", "verify"]
 
 K = TypeVar("K", Ed25519PrivateKey, X25519PrivateKey)
 
@@ -71,6 +71,38 @@ class AgreementKey(_Key[X25519PrivateKey]):
     """An X25519 key that secrets between members are agreed on with (RFC 7748)."""
 
     kind = X25519PrivateKey
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """The public half of a signing key that is kept elsewhere, in a file of one line."""
+
+    public: str
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Raises `IdentityError` where there is none at `path`."""
+        try:
+            text = path.read_text("ascii").strip()
+            thumbprint(text)
+        except OSError as error:
+            raise IdentityError(
+                f"the public key cannot be read: {error.strerror or error}",
+                where=str(path),
+                mend="it is registrar.pub of the server's folder, or what `comity registrar new` wrote beside the key",
+            ) from error
+        except (UnicodeDecodeError, IdentityError) as error:
+            raise IdentityError("this is not a public key, in one line", where=str(path)) from error
+        return cls(text)
+
+    def save(self, path: Path) -> None:
+        replace_file(path, f"{self.public}\n".encode("ascii"))
+
+
+def fingerprint(signing_key: str, agreement_key: str) -> str:
+    """A member's two public keys as one text to compare by eye: 160 bits of SHA-256, in groups."""
+    digest = hashlib.sha256(f"{signing_key} {agreement_key}".encode("ascii")).hexdigest()
+    return " ".join(digest[start : start + 4] for start in range(0, 40, 4))
 
 
 def thumbprint(key: str) -> str:

@@ -19,6 +19,8 @@ class Action(StrEnum):
     """Everything that a signed request may ask for."""
 
     READ_ROSTER = "read the roster"
+    PUBLISH_ROSTER = "publish a roster that the registrar signed"
+    READ_STANDING = "read one's own entry"
     ROTATE_KEY = "change one's own keys"
     ASK_WORK = "ask for work"
     CONTRIBUTE = "contribute to a round, or refuse to"
@@ -45,6 +47,8 @@ _NODE: frozenset[Role] = frozenset(("node",))
 PERMITTED: Mapping[Action, frozenset[Role]] = MappingProxyType(
     {
         Action.READ_ROSTER: _ALL,
+        Action.PUBLISH_ROSTER: _ADMIN,
+        Action.READ_STANDING: _ALL,
         Action.ROTATE_KEY: _ALL,
         Action.ASK_WORK: _NODE,
         Action.CONTRIBUTE: _NODE,

@@ -13,16 +13,16 @@ from urllib.parse import SplitResult, urlsplit
 
 from comity import __version__
 from comity.core.errors import ComityError
-from comity.identity.keys import AgreementKey, SigningKey
+from comity.identity.keys import AgreementKey, SigningKey, fingerprint
 from comity.identity.roster import check_roster
 from comity.node.confinement import can_isolate
 from comity.node.data import DataRegistry
 from comity.node.home import NodeConfig, NodeHome
 from comity.node.policy import Policy
+from comity.node.reach import reached
 from comity.wire.bodies import parse
 from comity.wire.client import ProblemError, Session
-from comity.wire.http import HttpTransport
-from comity.wire.messages import About, Roster
+from comity.wire.messages import About, Member, Roster, Standing
 from comity.wire.transport import Request, Transport
 
 _SECONDS = 10.0
@@ -32,6 +32,7 @@ _CLOCK = 30.0
 _SOON = 14 * 86400.0
 _FREE = 2 << 30
 _PORT = 443
+_RENEW = "comity node renew"
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,10 @@ async def examine(home: NodeHome, now: Callable[[], float], transport: Transport
     for check, look in (("name", _name), ("connection", _connection)):
         findings.append(await _safely(check, look(config)))
     findings.append(_safely_now("authority", lambda: _authority(home, now())))
+    if home.certificate.file.exists():
+        findings.append(_safely_now("client certificate", lambda: _client_certificate(home, now())))
     try:
-        carried = transport or _transport(home, config)
+        carried = transport or reached(home)
     except (ComityError, OSError) as error:
         return [*findings, _failed("certificate", error)]
     try:
@@ -104,7 +107,7 @@ async def _of_server(
         _clock(about.time - middle),
         _versions(about.version),
         _deployment(about, config),
-        await _safely("key", _key(home, config, now, transport)),
+        *await _keys(home, config, now, transport),
     ]
 
 
@@ -209,9 +212,11 @@ def _authority(home: NodeHome, now: float) -> Finding:
     )
 
 
-def _transport(home: NodeHome, config: NodeConfig) -> Transport:
-    pem = home.authority.read_text("ascii") if home.authority.exists() else None
-    return HttpTransport(config.address, pem, config.proxy or None)
+def _client_certificate(home: NodeHome, now: float) -> Finding:
+    ends = home.certificate.ends()
+    assert ends is not None
+    told = f"the certificate for mutual TLS is good until {ends:%Y-%m-%d}"
+    return Finding("client certificate", ends.timestamp() - now > _SOON, told, "comity node certificate request")
 
 
 def _clock(off: float) -> Finding:
@@ -232,24 +237,46 @@ def _deployment(about: About, config: NodeConfig) -> Finding:
     return Finding("deployment", same, detail, "ask the server's operator what happened before you join anew")
 
 
-async def _key(home: NodeHome, config: NodeConfig, now: Callable[[], float], transport: Transport) -> Finding:
-    key = SigningKey.load(home.signing_key)
-    AgreementKey.load(home.agreement_key)
-    session = Session(transport, key, config.deployment, now, patience=_PATIENCE)
+async def _keys(home: NodeHome, config: NodeConfig, now: Callable[[], float], transport: Transport) -> list[Finding]:
+    """Whether the server takes this node's keys, and then whether the registrar vouches for them."""
     try:
-        roster = await session.call("GET", "/v1/roster", expect=Roster, timeout=_SECONDS)
+        key, agreement = SigningKey.load(home.signing_key), AgreementKey.load(home.agreement_key)
+        session = Session(transport, key, config.deployment, now, patience=_PATIENCE)
+        standing = await session.call("GET", "/v1/keys", expect=Standing, timeout=_SECONDS)
     except ProblemError as error:
-        mend = "the key has expired or was revoked, if the clock is right: ask the operator for a new invitation"
-        return Finding("key", False, f"the server does not take this node's key ({error.what})", mend)
+        return [Finding("key", False, f"the server does not take this node's key ({error.what})", _mend(home))]
+    except Exception as error:
+        return [_failed("key", error)]
+    assert standing is not None
+    mine = standing.member
+    if home.keys.pending or mine.agreement_key != agreement.public:
+        return [Finding("key", False, "a renewal of the keys was begun and not ended", _RENEW)]
+    told = f"{mine.name}, {mine.role}, good until {_date(mine.expires)}, {_fingerprint(mine)}"
+    found = Finding("key", mine.expires - now() > _SOON, told, _RENEW)
+    return [found, await _safely("roster", _roster(mine, session, config, now))]
+
+
+async def _roster(mine: Member, session: Session, config: NodeConfig, now: Callable[[], float]) -> Finding:
+    roster = await session.call("GET", "/v1/roster", expect=Roster, timeout=_SECONDS)
     assert roster is not None
     check_roster(roster, config.registrar, now())
-    mine = next((member for member in roster.members if member.signing_key == key.public), None)
-    if mine is None or mine.revoked:
-        told = "this node's key is not in the roster" if mine is None else "this node's key was revoked"
-        return Finding("key", False, told, "ask the operator for a new invitation")
-    left = mine.expires - now()
-    told = f"{mine.name}, {mine.role}, good until {_date(mine.expires)}"
-    return Finding("key", left > _SOON, told, "renew it before it expires")
+    named = next((member for member in roster.members if member.name == mine.name), None)
+    if named is None or _fingerprint(named) != _fingerprint(mine):
+        what = "nothing of this node" if named is None else f"other keys of this node, {_fingerprint(named)}"
+        mend = "have the operator ask the registrar to sign what the members are: comity registrar draft"
+        return Finding("roster", False, f"the roster that the registrar signed has {what}", mend)
+    return Finding("roster", True, f"the registrar vouches for these keys until {_date(roster.expires)}")
+
+
+def _fingerprint(member: Member) -> str:
+    return f"keys {fingerprint(member.signing_key, member.agreement_key)}"
+
+
+def _mend(home: NodeHome) -> str:
+    """What to do where the server does not take the key."""
+    if home.keys.pending:
+        return f"a renewal was begun and not ended: {_RENEW}"
+    return "the key has expired or was revoked, if the clock is right: ask the operator for a new invitation"
 
 
 def _date(at: float) -> str:

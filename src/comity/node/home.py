@@ -14,6 +14,8 @@ from comity.core import tables
 from comity.core.errors import ConfigError
 from comity.core.files import replace_file
 from comity.core.tables import Reader
+from comity.identity.client_certificate import ClientCertificate
+from comity.identity.renewal import KeyFiles
 
 Isolation: TypeAlias = Literal["required", "optional"]
 
@@ -90,6 +92,14 @@ class NodeHome:
     """Answers computed and not yet acknowledged."""
     scratch = _Below("scratch")
     """Where tasks work; emptied when the agent starts."""
+
+    @property
+    def keys(self) -> KeyFiles:
+        return KeyFiles(self.signing_key, self.agreement_key)
+
+    @property
+    def certificate(self) -> ClientCertificate:
+        return ClientCertificate(self.signing_key.parent)
 
     @cached_property
     def config(self) -> NodeConfig:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from comity.core.errors import ComityError, ConfigError
-from comity.identity.keys import SigningKey
+from comity.identity.renewal import CurrentKey
 from comity.node.agent import Agent
 from comity.node.child import ChildExecutor
 from comity.node.home import NodeHome
 from comity.node.log import NodeLog
+from comity.node.reach import reached
+from comity.node.renewal import keep_keys
 from comity.wire.client import Session
-from comity.wire.http import HttpTransport
 
 _PATIENCE = 5.0
 
@@ -35,9 +36,8 @@ async def _serve(home: NodeHome) -> None:
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    authority = home.authority.read_text("ascii") if home.authority.exists() else None
-    transport = HttpTransport(config.address, authority, config.proxy or None)
-    session = Session(transport, SigningKey.load(home.signing_key), config.deployment, time.time, patience=_PATIENCE)
+    transport = reached(home)
+    session = Session(transport, CurrentKey(home.signing_key), config.deployment, time.time, patience=_PATIENCE)
     log = NodeLog(home.log_file, time.time)
 
     def note(kind: str, facts: Mapping[str, Any]) -> None:
@@ -45,7 +45,9 @@ async def _serve(home: NodeHome) -> None:
 
     executor = ChildExecutor(home, note, idle=config.idle_seconds)
     try:
-        await Agent(home, session, executor, time.time).run()
+        async with asyncio.TaskGroup() as both:
+            both.create_task(keep_keys(home, session, transport, note, time.time))
+            both.create_task(Agent(home, session, executor, time.time).run())
     except asyncio.CancelledError:
         log.append("stopped", {})
     finally:

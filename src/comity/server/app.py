@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from comity.core.errors import ComityError, ConfigError, ManifestError
 from comity.server.deployment import Deployment
 from comity.server.errors import Conflict, Forbidden, NotFound, TooMany, TooMuch, Unauthenticated, Unfit, Unreadable
-from comity.server.routes import audit, health, membership, runs, work
+from comity.server.routes import audit, health, identity, membership, runs, work
 from comity.store.errors import Absent, Mismatch, StorageFull, StoreError
 from comity.wire.bodies import BodyError, TooLarge
 from comity.wire.messages import Problem
@@ -88,7 +88,7 @@ def build(deployment: Deployment) -> FastAPI:
     app.state.deployment = deployment
     _handle_errors(app)
     health.add(app, federation)
-    for routes in (membership, work, runs, audit):
+    for routes in (membership, identity, work, runs, audit):
         routes.add(app, deployment)
     return app
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from comity.core import tables
 from comity.core.checks import closest
@@ -31,12 +31,21 @@ class ServerConfig(BaseModel):
     key: str = "server.key"
     tls: bool = True
     """False where a proxy on the same machine ends TLS; the server then listens on loopback alone."""
+    client_certificates: Literal["off", "required"] = "off"
+    """Whether TLS asks for a certificate of the deployment's authority, and refuses a connection without."""
     absence: Annotated[float, Field(ge=1)] = 120.0
     """Seconds. Of several replicas each knows of the others' parties by the journal, up to 90 seconds late."""
     lifetime_days: Annotated[float, Field(gt=0)] = 400.0
     rate: Annotated[float, Field(gt=0)] = 500.0
     connections: Annotated[int, Field(ge=1)] = 10_000
     log: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("client_certificates")
+    @classmethod
+    def _with_tls(cls, wanted: str, info: ValidationInfo) -> str:
+        if wanted == "required" and info.data.get("tls") is False:
+            raise ValueError("a server without TLS cannot ask for certificates; let the proxy ask for them")
+        return wanted
 
 
 def read(folder: Path, flags: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> ServerConfig:

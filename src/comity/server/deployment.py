@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import comity
 from comity.identity.invitation import Invitation, secret_digest
-from comity.identity.keys import SigningKey
+from comity.identity.keys import PublicKey, SigningKey
 from comity.server.errors import Conflict
 from comity.server.federation import Federation
 from comity.server.gate import Gate
@@ -19,7 +19,11 @@ LIFETIME = 400 * 86400.0
 
 @dataclass(frozen=True, eq=False)
 class Deployment:
-    """What the API stands on. `address` is what invitations tell; `lifetime` how long a member's keys are good."""
+    """What the API stands on. `address` is what invitations tell; `lifetime` how long a member's keys are good.
+
+    With the registrar's own key the roster is signed here, as it stands; with the public half alone, the roster is the
+    last one that the registrar signed elsewhere.
+    """
 
     federation: Federation
     gate: Gate
@@ -27,7 +31,7 @@ class Deployment:
     address: str
     authority: str
     fingerprint: str
-    registrar: SigningKey
+    registrar: SigningKey | PublicKey
     lifetime: float = LIFETIME
 
     @property

@@ -11,8 +11,9 @@ from pathlib import Path
 from comity.core.errors import ConfigError
 from comity.core.files import replace_file
 from comity.identity.certificates import Authority
+from comity.identity.errors import IdentityError
 from comity.identity.folder import IdentityFolder, Membership
-from comity.identity.keys import AgreementKey, SigningKey
+from comity.identity.keys import AgreementKey, PublicKey, SigningKey
 from comity.server.config import ServerConfig
 from comity.server.deployment import LIFETIME, Deployment
 from comity.server.federation import Federation
@@ -23,6 +24,7 @@ from comity.store.journal import Journal
 from comity.wire.messages import Member
 
 OPERATOR = "operator"
+AUTHORITY = "authority.pem"
 
 _STARTER = """\
 # The settings of this server. Flags of `comity server start` come before environment variables (COMITY_SERVER_PORT=…),
@@ -36,6 +38,7 @@ port = {port}
 # journal = "sqlite:///journal.db"                    # or postgresql+psycopg://user@host/database, for several replicas
 # blobs = "blobs"                                     # a folder, or s3://bucket/prefix?endpoint=…
 # tls = true                                          # false behind a proxy on this machine that ends TLS
+# client_certificates = "off"                         # "required": TLS refuses whoever has none of the authority's
 # absence = 120.0                                     # seconds of silence after which a party loses its leases
 # log = "info"
 """
@@ -48,15 +51,30 @@ class ServerHome:
     path: Path
 
     def init(
-        self, *, name: str, address: str, host: str, port: int, hosts: Sequence[str], now: Callable[[], float]
+        self,
+        *,
+        name: str,
+        address: str,
+        host: str,
+        port: int,
+        hosts: Sequence[str],
+        now: Callable[[], float],
+        registrar: PublicKey | None = None,
     ) -> None:
-        """Make a new server. Raises `ConfigError` where there is one already; what is there is never overwritten."""
+        """Make a new server; its registrar is a new one, or one whose key is kept elsewhere.
+
+        Raises `ConfigError` where there is a server already; what is there is never overwritten.
+        """
         if (self.path / "server.toml").exists():
             raise ConfigError("there is a server in this folder already", where=str(self.path), mend="choose another")
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        authority, registrar = Authority.new(f"Comity {name}", now()), SigningKey.new()
-        authority.save(self.path / "authority.pem")
-        registrar.save(self.path / "registrar.pem")
+        authority = Authority.new(f"Comity {name}", now())
+        authority.save(self.path / AUTHORITY)
+        if registrar is None:
+            key = SigningKey.new()
+            key.save(self._registrar)
+            registrar = PublicKey(key.public)
+        registrar.save(self._registrar_public)
         self.certify(hosts, now)
         with closing(Journal.open(f"sqlite:///{self.path / 'journal.db'}")) as journal:
             self._add_operator(journal, name, address, authority.pem, registrar, now())
@@ -66,12 +84,12 @@ class ServerHome:
 
     def certify(self, hosts: Sequence[str], now: Callable[[], float]) -> None:
         """Issue the server's certificate for these hosts, or issue it anew."""
-        certificate, key = Authority.load(self.path / "authority.pem").issue(hosts, now())
+        certificate, key = Authority.load(self.path / AUTHORITY).issue(hosts, now())
         replace_file(self.path / "server.key", key, mode=0o600)
         replace_file(self.path / "server.pem", certificate)
 
     def _add_operator(
-        self, journal: Journal, name: str, address: str, authority: str, registrar: SigningKey, now: float
+        self, journal: Journal, name: str, address: str, authority: str, registrar: PublicKey, now: float
     ) -> None:
         signing, agreement = SigningKey.new(), AgreementKey.new()
         journal.add_member(
@@ -92,7 +110,7 @@ class ServerHome:
     def open(self, config: ServerConfig, now: Callable[[], float], token: Callable[[int], bytes]) -> Deployment:
         """The deployment of this folder, ready to be served. Raises `StoreError`, `IdentityError`."""
         journal, blobs = self.store(config)
-        authority = Authority.load(self.path / "authority.pem")
+        authority = Authority.load(self.path / AUTHORITY)
         federation = Federation(journal, blobs, now, token, config.absence)
         return Deployment(
             federation=federation,
@@ -101,9 +119,31 @@ class ServerHome:
             address=config.address,
             authority=authority.pem,
             fingerprint=authority.fingerprint,
-            registrar=SigningKey.load(self.path / "registrar.pem"),
+            registrar=self._signer(),
             lifetime=config.lifetime_days * 86400,
         )
+
+    @property
+    def _registrar(self) -> Path:
+        return self.path / "registrar.pem"
+
+    @property
+    def _registrar_public(self) -> Path:
+        return self.path / "registrar.pub"
+
+    def _signer(self) -> SigningKey | PublicKey:
+        """The registrar's key, or its public half where the key is kept elsewhere."""
+        public = PublicKey.load(self._registrar_public)
+        if not self._registrar.exists():
+            return public
+        key = SigningKey.load(self._registrar)
+        if key.public != public.public:
+            raise IdentityError(
+                "this is not the key of the deployment's registrar",
+                where=str(self._registrar),
+                mend="remove it; the registrar that members know is in registrar.pub",
+            )
+        return key
 
     def store(self, config: ServerConfig) -> tuple[Journal, Blobs]:
         """The journal and the blobs of this server. Raises `StoreError`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import ssl
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ import uvicorn
 from comity.server.app import build
 from comity.server.bell import Bell
 from comity.server.config import ServerConfig
-from comity.server.home import ServerHome
+from comity.server.home import AUTHORITY, ServerHome
 from comity.server.logs import setup_logs
 
 _LOOPBACK = "127.0.0.1"
@@ -29,6 +30,7 @@ def serve(folder: Path, config: ServerConfig) -> None:
     setup_logs(config.log)
     deployment = ServerHome(folder).open(config, time.time, secrets.token_bytes)
     host = config.host if config.tls else _LOOPBACK
+    asks = config.client_certificates == "required"
     logging.getLogger("comity.server").info(
         "serving", extra={"deployment": config.name, "host": host, "port": config.port, "tls": config.tls}
     )
@@ -38,6 +40,8 @@ def serve(folder: Path, config: ServerConfig) -> None:
         port=config.port,
         ssl_certfile=folder / config.certificate if config.tls else None,
         ssl_keyfile=folder / config.key if config.tls else None,
+        ssl_ca_certs=folder / AUTHORITY if asks else None,
+        ssl_cert_reqs=ssl.CERT_REQUIRED if asks else ssl.CERT_NONE,
         http="httptools",
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         ws="none",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from comity.store import audit, members, runs
+from comity.store import audit, members, rosters, runs
 from comity.store.chain import Head
 from comity.store.database import Database
 from comity.store.listening import Listener
@@ -100,7 +100,7 @@ class Journal:
         """Spend an invitation, once.
 
         None where it is unknown, used, expired or for another name, where the name is held by a member that is neither
-        revoked nor expired, and where the key is another's; the invitation is then as it was.
+        revoked nor expired, and where a key is another's; the invitation is then as it was.
         """
         with self.database.write() as connection:
             member = members.enrol(
@@ -117,7 +117,7 @@ class Journal:
             return member
 
     def add_member(self, member: Member) -> None:
-        """Without an invitation: the first admin. Raises `StoreError` where the name or the key is taken."""
+        """Without an invitation: the first admin. Raises `StoreError` where the name or a key is taken."""
         with self.database.write() as connection:
             members.add(connection, member)
 
@@ -141,12 +141,30 @@ class Journal:
         with self.database.write() as connection:
             members.saw(connection, name, at)
 
-    def rekey(self, name: str, signing_key: str, agreement_key: str, expires: float) -> bool:
-        """New keys for a member. False where there is none, it is revoked, or the key is another's."""
+    def rekey(self, name: str, before: str, signing_key: str, agreement_key: str, expires: float) -> bool:
+        """New keys for the member whose signing key was `before`.
+
+        False where there is none, it is revoked, or one of the keys is another's.
+        """
         with self.database.write() as connection:
             return members.rekey(
-                connection, name, signing_key=signing_key, agreement_key=agreement_key, expires=expires
+                connection,
+                name,
+                before=before,
+                signing_key=signing_key,
+                agreement_key=agreement_key,
+                expires=expires,
             )
+
+    def publish_roster(self, issued: float, body: str) -> bool:
+        """Keep a roster that the registrar signed at `issued`. False where there is one as new, or newer."""
+        with self.database.write() as connection:
+            return rosters.publish(connection, issued, body)
+
+    def roster(self) -> str | None:
+        """The newest roster that was published, as it was given."""
+        with self.database.read() as connection:
+            return rosters.newest(connection)
 
     def use_nonce(self, key: str, nonce: str, expires: float) -> bool:
         """True the first time, False ever after, until it is forgotten."""

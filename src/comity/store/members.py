@@ -79,9 +79,11 @@ def enrol(
 
 
 def add(connection: Connection, member: Member) -> None:
-    """Raises `StoreError` where the name or the key is taken."""
+    """Raises `StoreError` where the name or a key is taken."""
     if not _added(connection, member):
-        raise StoreError("there is a member of this name, or with this key, already", where=f"member {member.name}")
+        raise StoreError(
+            "there is a member of this name, or with one of these keys, already", where=f"member {member.name}"
+        )
 
 
 def revoke(connection: Connection, name: str, now: float) -> bool:
@@ -106,18 +108,20 @@ def saw(connection: Connection, name: str, at: float) -> None:
     connection.execute(update(MEMBERS).where(MEMBERS.c.name == name, lately).values(seen=at))
 
 
-def rekey(connection: Connection, name: str, *, signing_key: str, agreement_key: str, expires: float) -> bool:
-    """False where there is no such member, it is revoked, or the key is another's."""
+def rekey(
+    connection: Connection, name: str, *, before: str, signing_key: str, agreement_key: str, expires: float
+) -> bool:
+    """False where no such member has the signing key `before`, it is revoked, or one of the keys is another's."""
     values = {
         "signing_key": signing_key,
         "agreement_key": agreement_key,
         "thumbprint": thumbprint(signing_key),
         "expires": expires,
     }
-    query = update(MEMBERS).where(MEMBERS.c.name == name, MEMBERS.c.revoked.is_(False)).values(values)
+    holder = (MEMBERS.c.name == name, MEMBERS.c.signing_key == before, MEMBERS.c.revoked.is_(False))
     try:
         with connection.begin_nested():
-            return connection.execute(query).rowcount > 0
+            return connection.execute(update(MEMBERS).where(*holder).values(values)).rowcount > 0
     except IntegrityError:
         return False
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration: a database that is there already needs none."""
 
 
@@ -88,6 +88,7 @@ MEMBERS = Table(
     Column("datasets", JsonText, nullable=False),
     Column("seen", Double),
     Index("members_by_thumbprint", "thumbprint", unique=True),
+    Index("members_by_agreement_key", "agreement_key", unique=True),
 )
 
 INVITATIONS = Table(
@@ -100,6 +101,14 @@ INVITATIONS = Table(
     Column("expires", Double, nullable=False),
     Column("used", Double),
 )
+
+ROSTERS = Table(
+    "rosters",
+    METADATA,
+    Column("issued", Double, primary_key=True),
+    Column("body", Text, nullable=False),
+)
+"""Those that a registrar signed whose key is kept elsewhere: all of them, of which the newest counts."""
 
 NONCES = Table(
     "nonces",

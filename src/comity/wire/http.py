@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -27,20 +28,28 @@ class HttpTransport:
     """Connections to the server at `address` (https://host[:port]), kept open between requests.
 
     `authority_pem` is the one certificate authority that is trusted; without it, those of the system are. Through
-    `proxy` (http://host:port) the connection is tunnelled, and still goes from end to end. TLS is 1.2 or newer,
-    redirects are not followed, answers are not decompressed. Raises `ConfigError` for an address or a certificate that
-    cannot be used.
+    `proxy` (http://host:port) the connection is tunnelled, and still goes from end to end. `certificate` is the file
+    with this side's certificate and its key, for a server that asks for one; it may come later, and be replaced. TLS
+    is 1.2 or newer, redirects are not followed, answers are not decompressed. Raises `ConfigError` for an address or
+    a certificate that cannot be used.
     """
 
-    def __init__(self, address: str, authority_pem: str | None, proxy: str | None = None) -> None:
+    def __init__(
+        self, address: str, authority_pem: str | None, proxy: str | None = None, certificate: Path | None = None
+    ) -> None:
         self._address = server_address(address)
+        self._authority = authority_pem
         self._tls = _context(authority_pem)
         self._proxy = proxy
+        self._certificate = certificate
+        self._presented = 0
+        self._present()
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, request: Request, *, timeout: float) -> Response:
         """Raises `TransportError`, and `TrustError` where the certificate is not the server's."""
         url = URL(self._address + request.target, encoded=True)
+        self._present()
         try:
             async with self._open().request(
                 request.method,
@@ -54,7 +63,59 @@ class HttpTransport:
                 body = await _bounded(answer)
                 return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if _hung_up(error) and await self._lacks_certificate():
+                raise self._unwanted() from error
             raise _translated(error, self._address) from error
+
+    def _present(self) -> None:
+        """Load this side's certificate, where it is new. Raises `ConfigError`."""
+        if self._certificate is None or not self._certificate.exists():
+            return
+        try:
+            stamp = self._certificate.stat().st_mtime_ns
+            if stamp != self._presented:
+                self._tls.load_cert_chain(self._certificate)
+                self._presented = stamp
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                f"this is not a client certificate with its key: {error}",
+                where=str(self._certificate),
+                mend="install one again: comity node certificate install, or comity certificate install",
+            ) from error
+
+    async def _lacks_certificate(self) -> bool:
+        """Whether it is for want of a certificate that the server hangs up.
+
+        With TLS 1.3 a client has done its part before the server looks at its certificate, and with asyncio the alert
+        is lost: what shows is an end. With TLS 1.2 such a connection does not come about at all.
+        """
+        context = _context(self._authority)
+        context.check_hostname, context.verify_mode = self._tls.check_hostname, self._tls.verify_mode
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        if self._certificate is not None and self._presented:
+            context.load_cert_chain(self._certificate)
+        return await self._reset(context) and await self._reset(context)
+
+    async def _reset(self, context: ssl.SSLContext) -> bool:
+        """Whether a connection is cut off while it is made."""
+        timeout = aiohttp.ClientTimeout(total=_CONNECT_SECONDS)
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context), timeout=timeout) as session:
+            try:
+                async with session.head(f"{self._address}/healthz", proxy=self._proxy):
+                    return False
+            except aiohttp.ClientConnectorError as error:
+                return _hung_up(error)
+            except (aiohttp.ClientError, TimeoutError, OSError):
+                return False
+
+    def _unwanted(self) -> TrustError:
+        commands = "comity node certificate request, or for a person comity certificate request"
+        if not self._presented:
+            what, mend = "the server asks for a client certificate, and there is none here", commands
+        else:
+            what = f"the server does not take the client certificate in {self._certificate}"
+            mend = f"it has ended, or another authority signed it; ask for a new one: {commands}"
+        return TrustError(what, where=self._address, mend=mend)
 
     async def close(self) -> None:
         if self._session is not None:
@@ -73,28 +134,30 @@ class HttpTransport:
         return self._session
 
 
-async def fetch_about(address: str, fingerprint: str, proxy: str | None = None) -> About:
+async def fetch_about(
+    address: str, fingerprint: str, proxy: str | None = None, certificate: Path | None = None
+) -> About:
     """What a server says of itself, at the first contact, from a server whose authority has this `fingerprint`.
 
     The authority's certificate is fetched from whoever answers; if it is the one with the fingerprint, everything is
     asked again of a server that it vouches for. An empty fingerprint asks for a certificate that the system trusts.
-    Raises `TransportError`, and `TrustError` where the server is another one.
+    `certificate` is as for `HttpTransport`. Raises `TransportError`, and `TrustError` where the server is another one.
     """
     if not fingerprint:
-        return await _about(HttpTransport(address, None, proxy))
-    stranger = HttpTransport(address, None, proxy)
+        return await _about(HttpTransport(address, None, proxy, certificate))
+    stranger = HttpTransport(address, None, proxy, certificate)
     stranger._tls.check_hostname = False
     stranger._tls.verify_mode = ssl.CERT_NONE
-    certificate = _certificate((await _about(stranger)).authority)
-    if hashlib.sha256(certificate).hexdigest() != fingerprint:
+    root = _certificate((await _about(stranger)).authority)
+    if hashlib.sha256(root).hexdigest() != fingerprint:
         raise TrustError(
             "the server's certificate authority is not the one of the invitation",
             where=address,
             mend="something between you and the server answers in its place, or the invitation is for another server",
         )
     # Written anew, so that this one certificate alone is trusted now and kept for later.
-    pem = ssl.DER_cert_to_PEM_cert(certificate)
-    return (await _about(HttpTransport(address, pem, proxy))).model_copy(update={"authority": pem})
+    pem = ssl.DER_cert_to_PEM_cert(root)
+    return (await _about(HttpTransport(address, pem, proxy, certificate))).model_copy(update={"authority": pem})
 
 
 async def _about(transport: HttpTransport) -> About:
@@ -138,6 +201,15 @@ def _context(authority_pem: str | None) -> ssl.SSLContext:
             raise ConfigError("this is not a certificate in PEM", where="authority") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def _hung_up(error: Exception) -> bool:
+    """Whether the other side has ended a connection before it answered."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return False
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return isinstance(error.os_error, ConnectionResetError | ssl.SSLError)
+    return isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
 
 
 def _certificate(pem: str) -> bytes:

@@ -21,6 +21,8 @@ Key: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{42}[A
 
 Text: TypeAlias = Annotated[str, StringConstraints(max_length=2000)]
 RoleName: TypeAlias = Literal["admin", "researcher", "auditor", "node"]
+Signature: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")]
+"""An Ed25519 signature in hexadecimal."""
 
 
 class Message(BaseModel):
@@ -79,12 +81,16 @@ class Member(Message):
 
 
 class Roster(Message):
-    """Who belongs to a deployment, signed by its registrar: `signature` (hex, Ed25519) is over `signed_bytes`."""
+    """Who belongs to a deployment, in the word of its registrar, good until `expires`.
+
+    The signature is over `comity.identity.roster.signed_bytes`.
+    """
 
     deployment: str
     issued: float
+    expires: float
     members: tuple[Member, ...]
-    signature: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")]
+    signature: Signature
 
 
 class Enrolled(Message):
@@ -299,7 +305,15 @@ class AuditPage(Message):
 
 
 class Rekey(Message):
-    """New keys in the place of those that sign this request."""
+    """New keys in the place of those that sign this request; `proof` is the new signing key's own signature."""
 
     signing_key: Key
     agreement_key: Key
+    proof: Signature
+
+
+class Standing(Message):
+    """A member's own entry, and for how many seconds new keys would be good."""
+
+    member: Member
+    lifetime: float

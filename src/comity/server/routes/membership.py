@@ -1,4 +1,4 @@
-"""Joining, the roster, keys, nodes and invitations."""
+"""Joining, nodes and invitations."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from fastapi import FastAPI, Request, Response
 
 from comity.identity.invitation import secret_digest
 from comity.identity.roles import Action
-from comity.identity.roster import sign_roster
 from comity.server.deployment import Deployment, invitation
-from comity.server.errors import Conflict, NotFound, Unauthenticated
+from comity.server.errors import NotFound, Unauthenticated
 from comity.server.gate import Caller, bounded_body
 from comity.server.routes.common import SMALL, caller_for, route, told
 from comity.wire.bodies import parse
@@ -22,8 +21,6 @@ from comity.wire.messages import (
     MemberList,
     Name,
     NodeChange,
-    Rekey,
-    Roster,
 )
 
 
@@ -50,22 +47,6 @@ def add(app: FastAPI, deployment: Deployment) -> None:
             raise Unauthenticated("this invitation is not good", mend="ask the operator for a new one")
         journal.note(now(), wish.name, "enrolled", member.role)
         return told(Enrolled(member=member, about=deployment.about()), 201)
-
-    @app.get("/v1/roster", **route(Action.READ_ROSTER, gives=Roster))
-    async def roster(caller: Caller = caller_for(deployment, Action.READ_ROSTER)) -> Response:
-        """Who belongs to the deployment, signed by its registrar."""
-        members = [member.model_copy(update={"seen": None}) for member in journal.members()]
-        return told(sign_roster(members, deployment.name, now(), deployment.registrar))
-
-    @app.post("/v1/keys", **route(Action.ROTATE_KEY, takes=Rekey, gives=Member, refuses=(409,)))
-    async def rekey(caller: Caller = caller_for(deployment, Action.ROTATE_KEY)) -> Response:
-        """Put new keys in the place of the caller's own, which sign this request for the last time."""
-        wish = parse(Rekey, caller.body, SMALL)
-        expires = now() + deployment.lifetime
-        if not journal.rekey(caller.member.name, wish.signing_key, wish.agreement_key, expires):
-            raise Conflict("this key is in use", where="rekey.signing_key", mend="make a new one")
-        journal.note(now(), caller.member.name, "rekeyed", "")
-        return told(_member(deployment, caller.member.name))
 
     @app.get("/v1/nodes", **route(Action.LIST_NODES, gives=MemberList))
     async def nodes(caller: Caller = caller_for(deployment, Action.LIST_NODES)) -> Response:
