@@ -56,6 +56,17 @@ class Live:
         assert ended.exit_code == 0, ended.output
         return home
 
+    def party(self, name: str, file: Path, policy: Path) -> None:
+        """A node at work, with this file as its data set `digits`."""
+        home = self.node(name, "--package", "sklearn")
+        added = comity("node", "data", "add", "digits", file, "--target", "target", "--home", home)
+        assert added.exit_code == 0, added.output
+        # Public digits: nothing is at stake where this system cannot isolate tasks.
+        settings = (home / "node.toml").read_text()
+        (home / "node.toml").write_text(settings.replace('isolation = "required"', 'isolation = "optional"'))
+        (home / "policy.toml").write_bytes(policy.read_bytes())
+        self.start_node(name)
+
     def start_node(self, name: str) -> None:
         self.processes.start(name, "node", "start", "--home", str(self.folder / name))
 
@@ -71,23 +82,25 @@ def serve(folder: Path, processes: Processes) -> Live:
     return Live(folder, processes)
 
 
-@contextmanager
-def two_nodes(folder: Path, policy: Path) -> Iterator[Live]:
-    """A federation at work: nodes `north` and `south`, each with half of the digits and this policy."""
+def digits(folder: Path, rows: int | None = None) -> list[Path]:
+    """Two files, each with half of the digits, or with the first `rows` of that half."""
     halves = folder / "digits-by-party"
     split = comity("data", "split", "digits", "--partition", "iid(parties=2)", "--out", halves)
     assert split.exit_code == 0, split.output
+    files = [halves / "parties" / f"party-{number}.csv" for number in range(2)]
+    for file in [] if rows is None else files:
+        file.write_text("".join(file.read_text().splitlines(keepends=True)[: rows + 1]))
+    return files
+
+
+@contextmanager
+def two_nodes(folder: Path, policy: Path, rows: int | None = None) -> Iterator[Live]:
+    """A federation at work: nodes `north` and `south`, each with such a file of digits and this policy."""
+    files = digits(folder, rows)
     with Processes(folder) as processes:
         live = serve(folder, processes)
         until(lambda: live.asks("nodes", "list").exit_code == 0)
-        for number, name in enumerate(("north", "south")):
-            home, file = live.node(name, "--package", "sklearn"), halves / "parties" / f"party-{number}.csv"
-            added = comity("node", "data", "add", "digits", file, "--target", "target", "--home", home)
-            assert added.exit_code == 0, added.output
-            # Public digits: nothing is at stake where this system cannot isolate tasks.
-            settings = (home / "node.toml").read_text()
-            (home / "node.toml").write_text(settings.replace('isolation = "required"', 'isolation = "optional"'))
-            (home / "policy.toml").write_bytes(policy.read_bytes())
-            live.start_node(name)
+        for name, file in zip(("north", "south"), files, strict=True):
+            live.party(name, file, policy)
         until(lambda: live.asks("nodes", "list").stdout.count("digits") == 2)
         yield live

@@ -35,7 +35,7 @@ class Served:
             raise TransportError("no connection: nobody listens")
         try:
             async with asyncio.timeout(timeout):
-                return await _asgi(self.app, request, self.client)
+                return await exchange(self.app, request, self.client)
         except TimeoutError:
             raise TransportError("no answer came in time") from None
 
@@ -43,8 +43,8 @@ class Served:
         """Nothing is held."""
 
 
-async def _asgi(app: FastAPI, request: Request, client: str) -> Response:
-    """One request through an application, by its ASGI interface."""
+async def exchange(app: FastAPI, request: Request, client: str = "127.0.0.1", *, whole: bool = True) -> Response:
+    """One request through an application, by its ASGI interface; one that is not `whole` breaks off in its body."""
     query = urlencode(request.query)
     headers = {"host": "comity.test", "content-length": str(len(request.body)), **request.headers}
     scope: Mapping[str, Any] = {
@@ -67,16 +67,21 @@ async def _asgi(app: FastAPI, request: Request, client: str) -> Response:
 
     async def receive() -> dict[str, Any]:
         nonlocal asked
+        if asked and not whole:
+            return {"type": "http.disconnect"}
         if asked:
             await asyncio.Event().wait()
         asked = True
-        return {"type": "http.request", "body": request.body, "more_body": False}
+        sent = request.body if whole else request.body[: len(request.body) // 2]
+        return {"type": "http.request", "body": sent, "more_body": not whole}
 
     async def send(message: Any) -> None:
         sent.append(message)
 
     await app(scope, receive, send)  # type: ignore[arg-type]  # a scope is a mapping
-    start = next(message for message in sent if message["type"] == "http.response.start")
+    start = next((message for message in sent if message["type"] == "http.response.start"), None)
+    if start is None:
+        raise TransportError("the connection was closed without an answer")
     body = b"".join(message.get("body", b"") for message in sent if message["type"] == "http.response.body")
     named = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in start["headers"]}
     return Response(start["status"], named, body)

@@ -63,8 +63,7 @@ class Agent:
 
     async def run(self) -> None:
         """Work until cancelled. Whatever fails in a run, at the server or on the way to it is survived."""
-        shutil.rmtree(self.home.scratch, ignore_errors=True)
-        self.home.create()
+        await self._prepare()
         self._log("started", f"comity {__version__}")
         pauses = self._pauses()
         try:
@@ -82,6 +81,18 @@ class Agent:
                 self._sweep()
         finally:
             await self._end()
+
+    async def _prepare(self) -> None:
+        """The folders of this node, the one for tasks empty; a disk that does not give them now may do so later."""
+        pauses = self._pauses()
+        while True:
+            try:
+                shutil.rmtree(self.home.scratch, ignore_errors=True)
+                self.home.create()
+                return
+            except OSError as error:
+                self._note(str(error))
+                await asyncio.sleep(pauses.next())
 
     async def _turn(self) -> bool:
         """Ask once and follow the answer; whether anything has changed."""

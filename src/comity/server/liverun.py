@@ -152,7 +152,7 @@ class LiveRun:
             return None
         if lease in self.verdicts:
             return self.verdicts[lease]
-        if self.counted.get(party, -1) >= lease:
+        if self.counted.get(party) == lease:
             return "", Verdict(accepted=True)
         return "", Verdict(accepted=False, reason=Reason.LATE.value, detail="the lease has ended")
 
