@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 class Bell:
     """Rings for a key wake those that wait for it."""
 
-    _waiting: dict[Hashable, set[asyncio.Event]] = field(default_factory=lambda: defaultdict(set))
+    _waiting: dict[Hashable, dict[asyncio.Event, None]] = field(default_factory=lambda: defaultdict(dict))
+    """By key, and in the order in which they came."""
 
     def ring(self, *keys: Hashable) -> None:
         for key in keys:
@@ -24,10 +25,17 @@ class Bell:
         """Wake everybody: the server is about to end, and whoever asks again finds the next one."""
         self.ring(*self._waiting)
 
+    def waiting(self) -> Counter[Hashable]:
+        """How many wait, by the first part of their key, or by the key where it has no parts."""
+        found: Counter[Hashable] = Counter()
+        for key, events in self._waiting.items():
+            found[key[0] if isinstance(key, tuple) else key] += len(events)
+        return found
+
     async def wait(self, key: Hashable, timeout: float) -> bool:
         """Whether it rang for `key` within `timeout` seconds from now."""
         event = asyncio.Event()
-        self._waiting[key].add(event)
+        self._waiting[key][event] = None
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
@@ -35,6 +43,6 @@ class Bell:
                     return True
             return False
         finally:
-            self._waiting[key].discard(event)
+            del self._waiting[key][event]
             if not self._waiting[key]:
                 del self._waiting[key]
