@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509.oid import NameOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from comity.identity.certificates import Authority
@@ -118,3 +121,58 @@ def test_the_fingerprint_is_that_of_the_certificate() -> None:
 def test_an_authority_is_good_for_ten_years() -> None:
     lifetime = AUTHORITY.certificate.not_valid_after_utc - datetime.fromtimestamp(NOW, UTC)
     assert lifetime == timedelta(days=3650)
+
+
+class TestClientCertificates:
+    """What the authority signs for members: for opening connections, and for nothing else."""
+
+    def test_it_is_a_clients_in_the_name_of_the_member(self) -> None:
+        name, pem = AUTHORITY.sign_request(a_request("st-mary.2_B"), NOW, timedelta(days=90))
+        assert name == "st-mary.2_B"
+        store = Store([AUTHORITY.certificate])
+        policy = PolicyBuilder().store(store).time(datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None))
+        client = policy.build_client_verifier().verify(x509.load_pem_x509_certificate(pem), [])
+        assert client.subjects is not None
+        assert [subject.value for subject in client.subjects] == [f"comity:{name}"]
+
+    def test_it_is_no_servers(self) -> None:
+        _, pem = AUTHORITY.sign_request(a_request("localhost"), NOW, timedelta(days=90))
+        with pytest.raises(VerificationError):
+            verified("localhost", pem)
+
+    @pytest.mark.parametrize("days", [1, 90])
+    def test_it_ends_when_it_should_and_not_after_its_authority(self, days: int) -> None:
+        def end(now: float) -> datetime:
+            _, pem = AUTHORITY.sign_request(a_request("north"), now, timedelta(days=days))
+            return x509.load_pem_x509_certificate(pem).not_valid_after_utc
+
+        assert end(NOW).timestamp() == NOW + days * 86400
+        assert end(NOW + 3649.5 * 86400) == AUTHORITY.certificate.not_valid_after_utc
+
+    @pytest.mark.parametrize("name", ["a b", "", "*", "_north", "north/../south"])
+    def test_a_name_that_no_member_has_is_refused(self, name: str) -> None:
+        with pytest.raises(IdentityError, match="not the request of a member"):
+            AUTHORITY.sign_request(a_request(name or None), NOW, timedelta(days=1))
+
+    def test_a_request_that_another_key_signed_is_refused(self) -> None:
+        request = a_request("north")
+        der = bytearray(x509.load_pem_x509_csr(request).public_bytes(Encoding.DER))
+        at = der.index(b"north")
+        der[at : at + 5] = b"south"
+        tampered = x509.load_der_x509_csr(bytes(der)).public_bytes(Encoding.PEM)
+        with pytest.raises(IdentityError, match="not the request of a member"):
+            AUTHORITY.sign_request(tampered, NOW, timedelta(days=1))
+
+    def test_a_key_of_another_kind_is_refused(self) -> None:
+        with pytest.raises(IdentityError, match="not the request of a member"):
+            AUTHORITY.sign_request(a_request("north", rsa.generate_private_key(65537, 2048)), NOW, timedelta(days=1))
+
+    def test_what_is_none_is_refused(self) -> None:
+        with pytest.raises(IdentityError, match="not the request of a member"):
+            AUTHORITY.sign_request(b"nothing", NOW, timedelta(days=1))
+
+
+def a_request(name: str | None, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | None = None) -> bytes:
+    names = [] if name is None else [x509.NameAttribute(NameOID.COMMON_NAME, name, _validate=False)]
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names))
+    return builder.sign(key or ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(Encoding.PEM)

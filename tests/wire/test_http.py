@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from aiohttp import web
 
 from comity.core.errors import ConfigError
 from comity.identity.certificates import Authority
+from comity.identity.client_certificate import ClientCertificate
 from comity.identity.keys import SigningKey
 from comity.wire import http
 from comity.wire.http import HttpTransport, fetch_about
@@ -93,6 +95,89 @@ def never(seen: list[str]) -> Handler:
         return web.Response()
 
     return answer
+
+
+def asking(folder: Path) -> ssl.SSLContext:
+    """A server's side of mutual TLS."""
+    context = tls(folder)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=AUTHORITY.pem)
+    return context
+
+
+def a_certificate(folder: Path, name: str = "north", authority: Authority = AUTHORITY) -> Path:
+    made = ClientCertificate(folder)
+    made.install(authority.sign_request(made.request(name).encode(), NOW, timedelta(days=1))[1], None, NOW)
+    return made.file
+
+
+async def presented(request: web.BaseRequest) -> web.StreamResponse:
+    """The name in the certificate of who asks."""
+    assert request.transport is not None
+    subject = request.transport.get_extra_info("peercert")["subject"]
+    return web.Response(text=dict(field for part in subject for field in part)["commonName"])
+
+
+class TestClientCertificate:
+    """The server looks at certificates after a client has done its part; the client finds out what was wrong."""
+
+    def told(self, folder: Path, certificate: Path | None, context: ssl.SSLContext, handler: Handler) -> TransportError:
+        async def once() -> TransportError:
+            async with serving(handler, context) as place:
+                transport = HttpTransport(f"https://{place}", AUTHORITY.pem, certificate=certificate)
+                try:
+                    with pytest.raises(TransportError) as raised:
+                        await transport.send(Request("GET", "/"), timeout=10.0)
+                    return raised.value
+                finally:
+                    await transport.close()
+
+        return asyncio.run(once())
+
+    def test_one_that_comes_late_or_is_replaced_is_presented_by_the_next_connection(self, tmp_path: Path) -> None:
+        folder = tmp_path / "party"
+        folder.mkdir()
+
+        async def names() -> list[str]:
+            async with serving(presented, asking(tmp_path)) as place:
+                transport = HttpTransport(f"https://{place}", AUTHORITY.pem, certificate=folder / "tls.pem")
+                found = []
+                with pytest.raises(TrustError, match="there is none here"):
+                    await transport.send(Request("GET", "/"), timeout=10.0)
+                for name in ("north", "south"):
+                    a_certificate(folder, name)
+                    found.append((await transport.send(Request("GET", "/"), timeout=10.0)).body.decode())
+                    await transport.close()
+                return found
+
+        assert asyncio.run(names()) == ["north", "south"]
+
+    def test_none_where_one_is_asked_for(self, tmp_path: Path) -> None:
+        error = self.told(tmp_path, None, asking(tmp_path), fine)
+        assert isinstance(error, TrustError)
+        assert "asks for a client certificate" in error.what
+        assert "certificate request" in error.mend
+
+    def test_one_that_the_server_does_not_take(self, tmp_path: Path) -> None:
+        error = self.told(tmp_path, a_certificate(tmp_path, authority=IMPOSTOR), asking(tmp_path), fine)
+        assert isinstance(error, TrustError)
+        assert "does not take the client certificate" in error.what
+
+    def test_a_server_that_hangs_up_for_another_reason_is_not_suspected(self, tmp_path: Path) -> None:
+        async def hang_up(request: web.BaseRequest) -> web.StreamResponse:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+
+        error = self.told(tmp_path, None, tls(tmp_path), hang_up)
+        assert not isinstance(error, TrustError)
+        assert "connection broke" in error.what
+
+    def test_a_file_that_holds_none_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "tls.pem").write_text("nothing")
+        with pytest.raises(ConfigError, match="not a client certificate") as raised:
+            HttpTransport("https://localhost:1", AUTHORITY.pem, certificate=tmp_path / "tls.pem")
+        assert "certificate install" in raised.value.mend
 
 
 class TestTrust:
