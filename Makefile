@@ -3,19 +3,22 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help demo test test-long lint types docs wheel clean
+.PHONY: help demo test test-long test-schedules lint types docs wheel clean
 
 help:  ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/demo.stamp  ## Train a model over 40 parties, with a live progress bar and a report
 	$(VENV)/bin/comity demo
 
 test: $(VENV)/dev.stamp  ## Run the quick tests
-	$(RUN) -m pytest -n auto -m "not long"
+	$(RUN) -m pytest -n auto -m "not long and not schedules"
 
 test-long: $(VENV)/dev.stamp  ## Run the long tests, the examples among them
 	$(RUN) -m pytest -m long
+
+test-schedules: $(VENV)/dev.stamp  ## Play 2,000 schedules of faults in virtual time
+	$(RUN) -m pytest -n auto -m schedules
 
 lint: $(VENV)/dev.stamp  ## Check style, and that floors import only downwards
 	$(RUN) -m ruff check .

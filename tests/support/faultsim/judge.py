@@ -123,9 +123,7 @@ def _store(stage: Stage, row: RunRow, records: list[Record]) -> Iterator[str]:
 
 def _nodes(stage: Stage, records: list[Record]) -> Iterator[str]:
     """Logs hold together; what a node was told has counted is in the journal; and nothing lies about at the end."""
-    written_down = {
-        (record.body["party"], record.body["lease"]) for record in records if record.kind == "contributed"
-    }
+    written_down = {(record.body["party"], record.body["lease"]) for record in records if record.kind == "contributed"}
     for party in stage.plan.data.ids:
         home = stage.home(party)
         checked = verify(home.log_file)
@@ -150,4 +148,6 @@ def _unread(row: RunRow) -> LiveRun:
 @lru_cache(maxsize=512)
 def _expected(seed: int) -> Any:
     drawn = plan(seed)
-    return simulated(ct.Job(drawn.job.program, ct.Rounds(count=drawn.job.rounds.count), seed=drawn.job.seed), drawn.data)
+    return simulated(
+        ct.Job(drawn.job.program, ct.Rounds(count=drawn.job.rounds.count), seed=drawn.job.seed), drawn.data
+    )

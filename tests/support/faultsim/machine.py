@@ -105,9 +105,7 @@ def operate(*, writes: bool = True) -> None:
         place[0].operate(place[1], writes=writes)
 
 
-def factory(
-    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any
-) -> asyncio.Task[Any]:
+def factory(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
     """Tasks that belong to the machine on which they are made."""
     task = asyncio.Task(coroutine, loop=loop, **options)
     place = (options.get("context") or copy_context()).get(_HERE)

@@ -17,7 +17,7 @@ PROGRAMS = (
     ct.Scaffold(Quadratic(), PLAN),
     ct.FedDyn(Quadratic(), PLAN, alpha=0.1),
 )
-MENDED = 900.0
+MENDED = 600.0
 """Seconds after which nothing fails any more."""
 
 

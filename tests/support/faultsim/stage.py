@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
+from sqlalchemy import event
 
 import comity as ct
 from comity.core import manifest, states
@@ -47,7 +50,7 @@ RESEARCHER = "researcher"
 RUN = "00000000000000aa"
 LONGEST = 6 * 3600.0
 """Virtual seconds within which a run must be over."""
-SETTLING = 300.0
+SETTLING = 150.0
 POLICY = '[[allow]]\nprogram = ["FedAvg", "Scaffold", "FedDyn"]\ndatasets = ["points"]\n'
 
 
@@ -62,6 +65,22 @@ class Stage:
     trace: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     outcome: RunFacts | None = None
+    well: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def pause(self, seconds: float) -> None:
+        """So long, and no longer than until nothing fails any more."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.well.wait()
+
+    def mend(self) -> None:
+        """From now on all is well."""
+        self.note("all is well")
+        self.network.weather = Weather()
+        self.network.cut_off.clear()
+        for machine in self.machines.values():
+            machine.fuse, machine.offset, machine.full = None, 0.0, False
+        self.well.set()
 
     def note(self, text: str) -> None:
         self.trace.append(f"{asyncio.get_running_loop().time():9.3f} {text}")
@@ -134,11 +153,14 @@ async def play(plan: Plan, template: Template, folder: Path) -> Stage:
     keepers = [asyncio.create_task(_keep_server(stage))]
     keepers += [asyncio.create_task(_keep_node(stage, name, keys[name])) for name in plan.data.ids]
     keepers += [asyncio.create_task(_happen(stage, trouble)) for trouble in plan.troubles]
-    keepers += [asyncio.create_task(_mend(stage))]
+    asyncio.get_running_loop().call_later(MENDED, stage.mend)
+    # A process that is killed loses nothing that it has written: that is for the power, which does not fail here.
+    sync, os.fsync = os.fsync, lambda handle: None
     try:
         async with asyncio.timeout(LONGEST):
             stage.outcome = await _submit_and_watch(stage, keys[RESEARCHER])
-        await asyncio.sleep(max(0.0, MENDED - asyncio.get_running_loop().time()) + SETTLING)
+        stage.mend()
+        await asyncio.sleep(SETTLING)
     except TimeoutError:
         stage.faults.append("the run does not end")
     finally:
@@ -150,6 +172,7 @@ async def play(plan: Plan, template: Template, folder: Path) -> Stage:
         for machine in machines.values():
             machine.kill()
         await asyncio.sleep(0.1)
+        os.fsync = sync
     return stage
 
 
@@ -173,7 +196,8 @@ async def _keep_server(stage: Stage) -> None:
     fuses, downtimes, skews = (iter(each["server"]) for each in (plan.fuses, plan.downtimes, plan.skews))
     while True:
         machine.boot()
-        machine.offset, machine.fuse = next(skews, 0.0), next(fuses, None)
+        if not stage.well.is_set():
+            machine.offset, machine.fuse = next(skews, 0.0), next(fuses, None)
         stage.note(f"server starts, {machine.offset:+.0f} s, power for {machine.fuse}")
         journals: list[Journal] = []
         up = machine.start(_serve(stage, journals))
@@ -190,7 +214,7 @@ async def _keep_server(stage: Stage) -> None:
         stage.note("server is down")
         for journal in journals:
             journal.close()
-        await asyncio.sleep(next(downtimes, 5.0))
+        await stage.pause(next(downtimes, 5.0))
 
 
 async def _serve(stage: Stage, journals: list[Journal]) -> None:
@@ -218,9 +242,10 @@ async def _serve(stage: Stage, journals: list[Journal]) -> None:
 def _watch(journal: Journal) -> None:
     """A transaction is an operation on the disk: before it begins, before it is committed, and when it has been."""
     database = journal.database
+    event.listen(database.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
     write, read = database.write, database.read
 
-    @contextmanager
+    @contextlib.contextmanager
     def writing() -> Iterator[Any]:
         _on_disk()
         with write() as connection:
@@ -228,7 +253,7 @@ def _watch(journal: Journal) -> None:
             _on_disk()
         operate(writes=False)
 
-    @contextmanager
+    @contextlib.contextmanager
     def reading() -> Iterator[Any]:
         here()
         with read() as connection:
@@ -250,7 +275,8 @@ async def _keep_node(stage: Stage, name: str, key: SigningKey) -> None:
     fuses, downtimes, skews = (iter(each[name]) for each in (plan.fuses, plan.downtimes, plan.skews))
     while True:
         machine.boot()
-        machine.offset, machine.fuse = next(skews, 0.0), next(fuses, None)
+        if not stage.well.is_set():
+            machine.offset, machine.fuse = next(skews, 0.0), next(fuses, None)
         stage.note(f"{name} starts, {machine.offset:+.0f} s, power for {machine.fuse}")
         token = _tokens(stage, name)
         session = Session(Line(stage.network, machine), key, NAME, machine.now, token, patience=5.0)
@@ -264,7 +290,7 @@ async def _keep_node(stage: Stage, name: str, key: SigningKey) -> None:
             machine.kill()
         died.cancel()
         stage.note(f"{name} is down")
-        await asyncio.sleep(next(downtimes, 5.0))
+        await stage.pause(next(downtimes, 5.0))
 
 
 async def _work(home: NodeHome, session: Session, computing: Computing, machine: Machine, token: Any) -> None:
@@ -274,25 +300,18 @@ async def _work(home: NodeHome, session: Session, computing: Computing, machine:
 async def _happen(stage: Stage, trouble: Trouble) -> None:
     """One trouble, from its beginning to its end."""
     machine = stage.machines[trouble.machine]
-    await asyncio.sleep(trouble.start)
+    await stage.pause(trouble.start)
+    if stage.well.is_set():
+        return
     stage.note(f"{machine.name} is {trouble.kind}")
     machine.full |= trouble.kind == "full"
     if trouble.kind == "cut off":
         stage.network.cut_off.add(machine.name)
-    await asyncio.sleep(trouble.end - trouble.start)
+    await stage.pause(trouble.end - trouble.start)
     stage.note(f"{machine.name} is no longer {trouble.kind}")
     machine.full &= trouble.kind != "full"
     if trouble.kind == "cut off":
         stage.network.cut_off.discard(machine.name)
-
-
-async def _mend(stage: Stage) -> None:
-    """From some time on all is well."""
-    await asyncio.sleep(MENDED)
-    stage.note("all is well")
-    stage.network.weather = Weather()
-    for machine in stage.machines.values():
-        machine.fuse, machine.offset = None, 0.0
 
 
 async def _submit_and_watch(stage: Stage, key: SigningKey) -> RunFacts:
@@ -316,10 +335,15 @@ async def _submit_and_watch(stage: Stage, key: SigningKey) -> RunFacts:
         await asyncio.sleep(stage.plan.stopped)
         stage.note("to be stopped")
         await _persist(stage, lambda: session.call("POST", f"/v1/runs/{RUN}/stop", None, RunFacts, timeout=60.0))
+
+    async def watch(after: int) -> Rounds:
+        query = {"after": str(after), "wait": "30"}
+        rounds = await session.call("GET", f"/v1/runs/{RUN}", None, Rounds, query, timeout=60.0)
+        assert rounds is not None
+        return rounds
+
     while facts.state == "running":
-        known = {"after": str(facts.rounds), "wait": "30"}
-        news = await _persist(stage, lambda: session.call("GET", f"/v1/runs/{RUN}", None, Rounds, known, timeout=60.0))
-        facts = news.run
+        facts = (await _persist(stage, partial(watch, facts.rounds))).run
         stage.note(f"{facts.rounds} rounds, {facts.state}")
     return facts
 
