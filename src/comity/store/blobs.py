@@ -83,12 +83,15 @@ class Blobs:
         except (OSError, BaseError) as error:
             raise StoreError(f"the folder cannot be used: {error}", where=text) from error
 
-    def put_part(self, owner: str, digest: str, data: bytes) -> None:
-        """Keep a part; one that is there already stays. Raises `Mismatch` where `data` has another digest."""
+    def put_part(self, owner: str, digest: str, data: bytes, *, hashed: bool = False) -> None:
+        """Keep a part; one that is there already stays. Raises `Mismatch` where `data` has another digest.
+
+        With `hashed`, its caller has just found that `digest` is that of `data`, and it is not computed again.
+        """
         key = _key(owner, digest)
         if len(data) > PART_BYTES:
             raise Mismatch(f"{len(data)} bytes are more than the {PART_BYTES} of a part", where=f"part {digest[:12]}")
-        if hashlib.sha256(data).hexdigest() != digest:
+        if not hashed and hashlib.sha256(data).hexdigest() != digest:
             raise Mismatch("the bytes are not those of this digest", where=f"part {digest[:12]}", mend="send it again")
         self._keep(key, data)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -29,6 +29,8 @@ from comity.wire.transport import ANSWER_BYTES, Request, Response, Transport, Tr
 _PART_SECONDS = 300.0
 _LIST = 512
 _UNASKED_BYTES = 1 << 20
+_AT_ONCE = 2
+"""So many parts are on their way at a time: while the server keeps one, the next one travels."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 15.0
 _BUSY = frozenset((429, 502, 503, 504, 507))
 # A clock that is off by more is for its owner to set; a server must not make a member sign for a distant day.
@@ -110,11 +112,13 @@ class Session:
         places = {digest: PART_BYTES * number for number, digest in enumerate(blob.parts)}
         # One small part is sent unasked: to ask costs as much.
         small = len(blob.parts) == 1 and blob.size <= _UNASKED_BYTES
-        for digest in places if small else await self._missing(list(places)):
-            part = _piece(source, places[digest])
-            # The digest is known; should the file have changed since, the server will not take the part.
-            headers = {"content-type": "application/octet-stream", "content-digest": as_content_digest(digest)}
-            await self._send(Request("PUT", f"/v1/parts/{digest}", {}, headers, part), _PART_SECONDS)
+        missing = iter(places if small else await self._missing(list(places)))
+
+        async def send() -> None:
+            for digest in missing:
+                await self._put(digest, _piece(source, places[digest]))
+
+        await _together(send() for _ in range(_AT_ONCE))
         return blob
 
     async def download(self, path: str, blob: Blob, into: Path) -> None:
@@ -164,6 +168,11 @@ class Session:
             file.write(part)
             file.flush()
         return whole.hexdigest()
+
+    async def _put(self, digest: str, part: bytes) -> None:
+        # The digest is known; should the file have changed since, the server will not take the part.
+        headers = {"content-type": "application/octet-stream", "content-digest": as_content_digest(digest)}
+        await self._send(Request("PUT", f"/v1/parts/{digest}", {}, headers, part), _PART_SECONDS)
 
     async def _missing(self, digests: list[str]) -> list[str]:
         """Those of the parts that the server lacks, each once and in order."""
@@ -227,6 +236,17 @@ class Session:
         correction = about.time - self._now()
         if abs(correction) <= _MAX_CORRECTION:
             self._correction = correction
+
+
+async def _together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """All of them; the first that fails ends the others."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _piece(source: bytes | Path, start: int) -> bytes:

@@ -35,7 +35,7 @@ def add(app: FastAPI, deployment: Deployment) -> None:
         """Keep one part of a blob, at most 16 MiB; a part that comes again is the same part."""
         if caller.digest != digest:
             raise Unfit("the body is not what the address names", where="parts")
-        federation.blobs.put_part(caller.member.name, digest, caller.body)
+        federation.blobs.put_part(caller.member.name, digest, caller.body, hashed=True)
         return Response(status_code=204)
 
     @app.post(
