@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from typer.testing import CliRunner, Result
 
 from comity.cli.app import app
 from comity.demo.processes import Processes, free_port
+from comity.identity.folder import IdentityFolder
+from comity.node.home import NodeHome
 
 RUNNER = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
 
@@ -40,6 +43,19 @@ class Live:
     def operator(self) -> Path:
         return self.folder / "server" / "operator"
 
+    @property
+    def port(self) -> int:
+        """Where the server listens."""
+        found = urlsplit(IdentityFolder(self.operator).read().address).port
+        assert found is not None
+        return found
+
+    def kill(self, name: str) -> None:
+        """As `kill -9`."""
+        process = self.processes.started[name]
+        process.kill()
+        process.wait()
+
     def asks(self, *words: str | Path) -> Result:
         """The command in the operator's name."""
         return comity(*words, COMITY_IDENTITY=str(self.operator))
@@ -56,14 +72,17 @@ class Live:
         assert ended.exit_code == 0, ended.output
         return home
 
-    def party(self, name: str, file: Path, policy: Path) -> None:
-        """A node at work, with this file as its data set `digits`."""
+    def party(self, name: str, file: Path, policy: Path, address: str | None = None) -> None:
+        """A node at work, with this file as its data set `digits`, which finds the server at `address`."""
         home = self.node(name, "--package", "sklearn")
         added = comity("node", "data", "add", "digits", file, "--target", "target", "--home", home)
         assert added.exit_code == 0, added.output
         # Public digits: nothing is at stake where this system cannot isolate tasks.
         settings = (home / "node.toml").read_text()
-        (home / "node.toml").write_text(settings.replace('isolation = "required"', 'isolation = "optional"'))
+        settings = settings.replace('isolation = "required"', 'isolation = "optional"')
+        if address is not None:
+            settings = settings.replace(NodeHome(home).config.address, address)
+        (home / "node.toml").write_text(settings)
         (home / "policy.toml").write_bytes(policy.read_bytes())
         self.start_node(name)
 
