@@ -49,13 +49,17 @@ class TestWords:
     @pytest.mark.parametrize(
         ("before", "after", "told"),
         [
-            ([], [NORTH], "north is new: node, good until 2025-06-16, keys "),
+            ([], [NORTH], "north is new: node, good until 2025-06-16 15:06Z, keys "),
             ([], [changed(NORTH, revoked=True)], "north (node) is new, and revoked"),
             ([NORTH], [], "north (node) is no member any more"),
             ([NORTH], [changed(NORTH, revoked=True, expires=NOW)], "north: is revoked"),
             ([changed(NORTH, revoked=True)], [NORTH], "north comes back: node, good until"),
             ([NORTH], [changed(NORTH, role="admin")], "north: was node, becomes admin"),
-            ([NORTH], [changed(NORTH, expires=NOW + 3 * DAY)], "is good until 2025-06-18, was until 2025-06-16"),
+            (
+                [NORTH],
+                [changed(NORTH, expires=NOW + 3 * DAY)],
+                "is good until 2025-06-18 15:06Z, was until 2025-06-16 15:06Z",
+            ),
             ([NORTH], [changed(NORTH, tags=("eu",))], "has tags eu, had none"),
             ([NORTH], [changed(NORTH, enrolled=NOW + DAY)], "joined anew on 2025-06-16"),
         ],

@@ -133,7 +133,7 @@ def _differences(old: Member, new: Member) -> Iterator[str]:
 
 
 def _date(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).date().isoformat()
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%MZ")
 
 
 def _content(path: Path) -> bytes:

@@ -52,7 +52,9 @@ def _roster(deployment: Deployment) -> Roster:
         return sign_roster(settled(journal.members()), deployment.name, deployment.now(), registrar)
     body = journal.roster()
     if body is None:
-        raise NotFound("the registrar has not signed a roster yet", mend="comity registrar draft, sign and publish")
+        raise NotFound(
+            "the registrar has not signed a roster yet", mend="have the operator ask it to: comity registrar draft"
+        )
     return Roster.model_validate_json(body)
 
 
