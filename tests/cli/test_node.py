@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import comity as ct
+from comity.core import manifest
 from comity.node.home import NodeConfig, NodeHome
 from comity.node.log import NodeLog
 from comity.node.policy import Line, Proposal, Ruling
@@ -164,7 +165,8 @@ def asked(home: Path, explained: str) -> str:
     made = job()
     proposal = Proposal(made.id, made.manifest(), "analyst", "patients", 40, ("age", "outcome"), 4, "ab" * 32, 100)
     ruling = Ruling("asks", (Line("ask.job", "your approval of the job", "none yet", False),))
-    return Requests(home, time.time).ask(proposal, ruling, explained).id
+    layout = manifest.canonical(manifest.encode(made.program.model.layout))
+    return Requests(home, time.time).ask(proposal, ruling, explained, layout).id
 
 
 def test_a_request_is_shown_then_decided(registered: Path) -> None:
@@ -174,6 +176,7 @@ def test_a_request_is_shown_then_decided(registered: Path) -> None:
     assert (waiting["id"], waiting["submitter"]) == (id, "analyst")
     shown = comity("node", "requests", "show", id[:6]).output
     assert "the code to be run" in shown
+    assert str(job().explain()) in shown
     assert "\x1b" not in shown
     approved = comity("node", "requests", "approve", id, "--why", "vote 12")
     assert approved.exit_code == 0, approved.output

@@ -54,14 +54,16 @@ def list_requests(
 
 @app.command(
     help=paragraphs(
-        "Everything to decide upon: who sends the job, what of the policy it meets, its manifest, and the source that "
-        "would run here, file by file.",
+        "Everything to decide upon: who sends the job, what of the policy it meets, what would leave in each round and "
+        "who could read it, the source that would run here, file by file, and the manifest.",
         "Example: [bold]comity node requests show 4be1[/bold]",
     )
 )
 def show(id: Id, home: Home = None, debug: Debug = False) -> None:
     with reported(debug):
-        typer.echo(_requests(joined(home)).show(id))
+        requests = _requests(joined(home))
+        typer.echo(_leaving(requests, id))
+        typer.echo(requests.show(id))
 
 
 @app.command(
@@ -91,6 +93,18 @@ def _requests(node: NodeHome) -> Requests:
     from comity.node.requests import Requests
 
     return Requests(node.path, time.time)
+
+
+def _leaving(requests: Requests, id: str) -> str:
+    """The job's table of what leaves, for a model that is known by its layout; none of the job's code is run for it."""
+    from comity.core.errors import ComityError
+    from comity.node.requests import visible
+    from comity.server.description import described
+
+    try:
+        return visible(f"{described(*requests.job(id)).explain()}\nSizes are those that the server has named.\n")
+    except (ComityError, OSError, ValueError) as error:
+        return visible(f"What leaves cannot be told: {error}\n")
 
 
 def _row(request: Request) -> tuple[str, ...]:

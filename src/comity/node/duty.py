@@ -115,7 +115,7 @@ class Duties:
             if ruling.verdict == "denied":
                 raise Refusal(Refused(reason="policy", detail=ruling.reason))
             explained = explained or _explained(job, assignment)
-            if self.requests.ask(proposal, ruling, explained).state == "denied":
+            if self.requests.ask(proposal, ruling, explained, job.text.layout).state == "denied":
                 raise Refusal(Refused(reason="policy", detail="the owner has denied it"))
             await asyncio.sleep(_LOOK)
 

@@ -86,11 +86,11 @@ class Requests:
         self.folder = home / "requests"
         self._now = now
 
-    def ask(self, proposal: Proposal, ruling: Ruling, explained: str) -> Request:
+    def ask(self, proposal: Proposal, ruling: Ruling, explained: str, layout: str = "") -> Request:
         """The request for a proposal on which `judge` wants a decision; one that is there already stays as it is.
 
-        `explained` is what `show` shows beside it, such as the job's table of what leaves, and the code to be run.
-        Raises `RequestError` where too many wait.
+        `explained` is what `show` shows beside it, such as the code to be run; `layout` is the model's, as JSON. Raises
+        `RequestError` where too many wait.
         """
         id = request_id(proposal)
         if (there := self._read(id)) is not None:
@@ -113,14 +113,20 @@ class Requests:
             lines=ruling.lines,
         )
         replace_file(self._text(id), explained.encode("utf-8", "replace"), mode=0o600)
+        told = json.dumps({"manifest": json.dumps(proposal.manifest), "layout": layout})
+        replace_file(self._job(id), told.encode("utf-8", "replace"), mode=0o600)
         self._write(id, request)
         return request
 
     def show(self, id: str) -> str:
         """A request with all that the owner needs to see before deciding. No character of it steers a terminal."""
         request = self.get(id)
-        text = f"{request}\n{self._text(request.id).read_bytes().decode()}"
-        return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+        return visible(f"{request}\n{self._text(request.id).read_bytes().decode()}")
+
+    def job(self, id: str) -> tuple[str, str]:
+        """The manifest of a request's job and the layout of its model, as JSON; both are the server's word."""
+        node = json.loads(self._job(self.get(id).id).read_bytes())
+        return node["manifest"], node["layout"]
 
     def all(self) -> list[Request]:
         """Every request, the oldest first."""
@@ -186,6 +192,9 @@ class Requests:
     def _text(self, id: str) -> Path:
         return self.folder / f"{id}.txt"
 
+    def _job(self, id: str) -> Path:
+        return self.folder / f"{id}.job.json"
+
     def _names(self, length: int) -> list[str]:
         files = self.folder.glob("*.json") if self.folder.is_dir() else ()
         return sorted(file.stem for file in files if len(file.stem) == length and _HEX.issuperset(file.stem))
@@ -210,6 +219,11 @@ class Requests:
     def _write(self, name: str, value: Request | Approval) -> None:
         text = json.dumps(asdict(value), indent=1)
         replace_file(self.folder / f"{name}.json", text.encode(), mode=0o600)
+
+
+def visible(text: str) -> str:
+    """The text without a character that steers a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 
 def request_id(proposal: Proposal) -> str:

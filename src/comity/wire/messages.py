@@ -152,8 +152,8 @@ class Work(Message):
 class JobText(Message):
     """A job as it was submitted: the manifest, the digest of the source that it needs beyond Comity, and by whom.
 
-    `parties` is how many take part in the run, 1 where the server does not say; `layout` is the model's, as JSON, which
-    nodes do not need and are not told.
+    `parties` is how many take part in the run, 1 where the server does not say; `layout` is the model's, as JSON, by
+    which an owner is told what would leave.
     """
 
     manifest: Annotated[str, StringConstraints(max_length=4 << 20)]

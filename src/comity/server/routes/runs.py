@@ -74,13 +74,12 @@ def _reading(app: FastAPI, deployment: Deployment) -> None:
     async def job(run: RunId, caller: Caller = caller_for(deployment, Action.READ_JOB)) -> Response:
         """The job as it was submitted, and the digest of the source that it needs."""
         row = _readable(federation.run(run), caller.member).row
-        layout = "" if caller.member.role == "node" else row.layout
         text = JobText(
             manifest=row.manifest,
             source=row.source_digest,
             submitter=row.submitter,
             parties=len(row.parties),
-            layout=layout,
+            layout=row.layout,
         )
         return told(text)
 
