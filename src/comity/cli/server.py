@@ -155,6 +155,9 @@ def start(
         float | None, typer.Option("--rate", metavar="N", help="Requests a second from one address.")
     ] = None,
     connections: Annotated[int | None, typer.Option("--connections", metavar="N", help="At most so many.")] = None,
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", metavar="HOST:PORT", help="Where Prometheus may scrape, unencrypted.")
+    ] = None,
     log: Annotated[str | None, typer.Option("--log", metavar="LEVEL", help="debug, info, warning or error.")] = None,
     debug: Debug = False,
 ) -> None:
@@ -177,6 +180,7 @@ def start(
             "lifetime_days": lifetime_days,
             "rate": rate,
             "connections": connections,
+            "metrics": metrics,
             "log": log,
         }
         serve(folder, read(folder, flags))

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from comity.core.errors import ComityError, ConfigError, ManifestError
 from comity.server.deployment import Deployment
 from comity.server.errors import Conflict, Forbidden, NotFound, TooMany, TooMuch, Unauthenticated, Unfit, Unreadable
+from comity.server.observed import Observe, StoreFailed
 from comity.server.routes import audit, health, identity, membership, runs, work
 from comity.store.errors import Absent, Mismatch, StorageFull, StoreError
 from comity.wire.bodies import BodyError, TooLarge
@@ -86,19 +87,23 @@ def build(deployment: Deployment) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.deployment = deployment
-    _handle_errors(app)
+    _handle_errors(app, federation.observe)
     health.add(app, federation)
     for routes in (membership, identity, work, runs, audit):
         routes.add(app, deployment)
     return app
 
 
-def _handle_errors(app: FastAPI) -> None:
+def _handle_errors(app: FastAPI, observe: Observe) -> None:
     @app.exception_handler(ComityError)
     async def refused(request: Request, error: ComityError) -> JSONResponse:
         status = next((code for kind, code in _STATUSES.items() if isinstance(error, kind)), 500)
         if status >= 500:
-            _log.error("%s %s: %s", request.method, request.url.path, error)
+            what = f"{request.method} {request.url.path}"
+            if isinstance(error, StoreError):
+                observe(StoreFailed(what, error))
+            else:
+                _log.error("%s: %s", what, error)
             # Where the server keeps what is nobody's business but the operator's.
             return _problem(status, Problem(title=_TITLES[status], detail="it is in the server's log"))
         return _problem(status, Problem(title=_TITLES[status], detail=error.what, where=error.where, mend=error.mend))

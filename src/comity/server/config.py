@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,7 +39,16 @@ class ServerConfig(BaseModel):
     lifetime_days: Annotated[float, Field(gt=0)] = 400.0
     rate: Annotated[float, Field(gt=0)] = 500.0
     connections: Annotated[int, Field(ge=1)] = 10_000
+    metrics: str = ""
+    """HOST:PORT where Prometheus may scrape, by plain HTTP and without credentials; empty: nowhere."""
     log: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("metrics")
+    @classmethod
+    def _host_and_port(cls, wanted: str) -> str:
+        if wanted and re.fullmatch(r"([\w.-]+|\[[0-9A-Fa-f:]+\]):\d{1,5}", wanted, re.ASCII) is None:
+            raise ValueError("this is not HOST:PORT, such as 127.0.0.1:9464")
+        return wanted
 
     @field_validator("client_certificates")
     @classmethod
@@ -80,5 +90,7 @@ def _checked(settings: Mapping[str, Any], sources: Mapping[str, str]) -> ServerC
         first = error.errors()[0]
         name = str(first["loc"][0])
         raise ConfigError(
-            f"{name}: {first['msg']}", where=sources.get(name, "server.toml"), mend="see the operator's guide"
+            f"{name}: {first['msg'].removeprefix('Value error, ')}",
+            where=sources.get(name, "server.toml"),
+            mend="see the operator's guide",
         ) from error

@@ -24,7 +24,9 @@ from comity.server.description import described, job_digest
 from comity.server.errors import Conflict, NotFound, Unfit
 from comity.server.liverun import LiveRun, Model
 from comity.server.liveruns import Draft, LiveRuns
+from comity.server.observed import Aggregated, Observe, Standing, StoreFailed
 from comity.server.presence import Presence
+from comity.server.telling import tell
 from comity.server.vectors import VectorError
 from comity.store.blobs import Blobs
 from comity.store.errors import Absent, Mismatch, StoreError
@@ -65,10 +67,11 @@ class Federation:
     token: Callable[[int], bytes]
     absence: float = 120.0
     bell: Bell = field(default_factory=Bell)
+    observe: Observe = tell
 
     def __post_init__(self) -> None:
         self._presence = Presence(self.journal, self.now, self.absence)
-        self._runs = LiveRuns(self.journal, self.now, self._changed)
+        self._runs = LiveRuns(self.journal, self.now, self._changed, self.observe)
         self._aggregating: dict[str, asyncio.Task[None]] = {}
 
     def start(self) -> None:
@@ -114,8 +117,7 @@ class Federation:
             source_digest=None if wish.source is None else source_digest(wish.source.files),
             parties=parties,
         )
-        self.journal.begin(row, [Record(wish.run, 1, at, "started", model.to_json())])
-        return self.run(wish.run).facts()
+        return self._runs.begin(row, [Record(wish.run, 1, at, "started", model.to_json())]).facts()
 
     def _begun_before(self, row: RunRow, member: Member, wish: Submit) -> RunFacts:
         if row.submitter != member.name or row.manifest != wish.manifest:
@@ -227,7 +229,7 @@ class Federation:
         """Wake whoever waits for what has happened, of a run that is new here everybody; go on with a commit."""
         told = effects or live.coordinator.outstanding
         # Whose contribution was accepted knows it already, and is not made to ask again before there is more to do.
-        parties = {one.party for one in told if isinstance(one, Assign | Release)}
+        parties = dict.fromkeys(one.party for one in told if isinstance(one, Assign | Release))
         self.bell.ring("time", ("run", live.row.id), *(("party", party) for party in parties))
         self._go_on(live)
 
@@ -253,7 +255,7 @@ class Federation:
                     self._drop(before, after)
                     pause = _FIRST_PAUSE
                 except StoreError as error:
-                    _log.error("a round waits for the store: %s", error, extra={"run": run})
+                    self.observe(StoreFailed("a round waits for the store", error, run))
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE)
         finally:
@@ -270,7 +272,7 @@ class Federation:
 
     async def _outcome(self, run: str, commit: Commit) -> Callable[[LiveRun], Iterable[Draft]]:
         """What is to be written down of a commit: its model, or why there is none."""
-        live = self.run(run)
+        live, started = self.run(run), self.now()
         entries = sum(value.size for value in live.job.exchange.contribution.values())
         try:
             if 4 * entries <= _INLINE_BYTES:
@@ -284,6 +286,7 @@ class Federation:
         except Exception as error:  # a program's arithmetic: its fault must end the run and not leave it hanging
             _log.exception("round %d cannot be aggregated", commit.round + 1, extra={"run": run})
             return partial(_failed, commit, f"{type(error).__name__}: {error}")
+        self.observe(Aggregated(run, commit.round + 1, self.now() - started))
         return lambda live: self._concluded(live, commit, *made)
 
     def _concluded(self, live: LiveRun, commit: Commit, model: Model, metrics: Metrics) -> Iterator[Draft]:
@@ -333,7 +336,7 @@ class Federation:
                     continue
                 self.pass_time()
             except StoreError as error:
-                _log.error("time stands still: %s", error)
+                self.observe(StoreFailed("time stands still", error))
                 await asyncio.sleep(_LONGEST_PAUSE)
 
     def pass_time(self) -> None:
@@ -349,6 +352,11 @@ class Federation:
         for assign in live.coordinator.outstanding if self._anybody(live) else ():
             if self._presence.gone([assign.party], live.row.created + assign.at):
                 yield from _lost(live, {assign.party}, f"not heard of for {self.absence:g} seconds")
+
+    def standing(self) -> Standing:
+        """How this replica stands at this moment."""
+        leases, waiting = sum(len(live.coordinator.outstanding) for live in self._runs.running()), self.bell.waiting()
+        return Standing(leases, self._presence.count(), waiting["party"], waiting["run"])
 
     async def settled(self) -> None:
         """Wait until no aggregation is under way."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
@@ -12,7 +11,9 @@ from fastapi import Request as HttpRequest
 
 from comity.identity.roles import Action, permitted
 from comity.server.errors import Forbidden, TooMuch, Unauthenticated
+from comity.server.observed import Observe, SignatureRefused
 from comity.server.rates import Rates
+from comity.server.telling import tell
 from comity.store.journal import Journal
 from comity.wire.messages import Member
 from comity.wire.signature import Fault, SignatureError, joined, read
@@ -21,7 +22,6 @@ from comity.wire.transport import Request
 _BODY_SECONDS = 60.0
 _NONCES_KEPT = 60.0
 """Seconds between two looks for nonces whose signatures are too old to be used again."""
-_log = logging.getLogger("comity.server")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Gate:
     deployment: str
     now: Callable[[], float]
     rates: Rates
+    observe: Observe = tell
     opened: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,7 +54,7 @@ class Gate:
         try:
             member, digest = self._authenticated(_request(http, body))
         except SignatureError as error:
-            _log.warning("refused %s %s from %s: %s", http.method, http.url.path, _host(http), error.what)
+            self.observe(SignatureRefused(http.method, http.url.path, _host(http), error.reason))
             raise Unauthenticated("this request is not signed by a member") from error
         if not permitted(member.role, action):
             raise Forbidden(f"{member.role}s may not {action.value}", where=member.name)

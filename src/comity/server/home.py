@@ -18,7 +18,9 @@ from comity.server.config import ServerConfig
 from comity.server.deployment import LIFETIME, Deployment
 from comity.server.federation import Federation
 from comity.server.gate import Gate
+from comity.server.observed import Observe
 from comity.server.rates import Rates
+from comity.server.telling import tell
 from comity.store.blobs import Blobs
 from comity.store.journal import Journal
 from comity.wire.messages import Member
@@ -40,6 +42,7 @@ port = {port}
 # tls = true                                          # false behind a proxy on this machine that ends TLS
 # client_certificates = "off"                         # "required": TLS refuses whoever has none of the authority's
 # absence = 120.0                                     # seconds of silence after which a party loses its leases
+# metrics = "127.0.0.1:9464"                          # where Prometheus may scrape; without it, nowhere
 # log = "info"
 """
 
@@ -107,14 +110,20 @@ class ServerHome:
         )
         IdentityFolder(self.path / OPERATOR).write(membership, authority, signing, agreement)
 
-    def open(self, config: ServerConfig, now: Callable[[], float], token: Callable[[int], bytes]) -> Deployment:
+    def open(
+        self,
+        config: ServerConfig,
+        now: Callable[[], float],
+        token: Callable[[int], bytes],
+        observe: Observe = tell,
+    ) -> Deployment:
         """The deployment of this folder, ready to be served. Raises `StoreError`, `IdentityError`."""
         journal, blobs = self.store(config)
         authority = Authority.load(self.path / AUTHORITY)
-        federation = Federation(journal, blobs, now, token, config.absence)
+        federation = Federation(journal, blobs, now, token, config.absence, observe=observe)
         return Deployment(
             federation=federation,
-            gate=Gate(journal, config.name, now, Rates(now, config.rate, 4 * config.rate)),
+            gate=Gate(journal, config.name, now, Rates(now, config.rate, 4 * config.rate), observe),
             name=config.name,
             address=config.address,
             authority=authority.pem,
@@ -133,11 +142,12 @@ class ServerHome:
 
     def _signer(self) -> SigningKey | PublicKey:
         """The registrar's key, or its public half where the key is kept elsewhere."""
-        public = PublicKey.load(self._registrar_public)
         if not self._registrar.exists():
-            return public
+            return PublicKey.load(self._registrar_public)
         key = SigningKey.load(self._registrar)
-        if key.public != public.public:
+        if not self._registrar_public.exists():
+            PublicKey(key.public).save(self._registrar_public)
+        if key.public != PublicKey.load(self._registrar_public).public:
             raise IdentityError(
                 "this is not the key of the deployment's registrar",
                 where=str(self._registrar),

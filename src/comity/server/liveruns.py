@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 from comity.coordination.effects import Effect
 from comity.server.errors import NotFound, Unreadable
 from comity.server.liverun import LiveRun
+from comity.server.observed import Observe, begun, written
 from comity.store.journal import Journal
-from comity.store.rows import Record
+from comity.store.rows import Record, RunRow
 
 _log = logging.getLogger("comity.server")
 
@@ -34,13 +35,15 @@ class LiveRuns:
     """Every change is decided on what a run is and appended behind what it was decided on; where another replica was
     faster, the run is read anew and the decision is made again.
 
-    `changed(run, effects)` is told what has become of a run, after it is in the journal. Every method may raise
-    `StoreError`; what is held here is then read anew before it is looked at again.
+    `changed(run, effects)` is told what has become of a run, after it is in the journal; `observe` what this replica
+    has written there. Every method may raise `StoreError`; what is held here is then read anew before it is looked at
+    again.
     """
 
     journal: Journal
     now: Callable[[], float]
     changed: Callable[[LiveRun, Sequence[Effect]], None]
+    observe: Observe
     _held: dict[str, LiveRun | None] = field(default_factory=dict)
 
     def get(self, run: str) -> LiveRun:
@@ -64,6 +67,14 @@ class LiveRuns:
             with unread(row.id):
                 self.get(row.id)
 
+    def begin(self, row: RunRow, records: Sequence[Record]) -> LiveRun:
+        """A new run with its first records."""
+        self.journal.begin(row, records)
+        live = self.get(row.id)
+        for happening in begun(live):
+            self.observe(happening)
+        return live
+
     def decide(self, run: str, drafts: Callable[[LiveRun], Iterable[Draft]]) -> LiveRun:
         """Append what `drafts` makes of the run. Each draft is applied before the next one is asked for."""
         while True:
@@ -79,6 +90,8 @@ class LiveRuns:
             ended = (live.state, live.detail) if live.state != "running" else None
             if not records or self.journal.append(run, after, records, ended):
                 self._hold(live, effects)
+                for happening in written(live, records, effects) if records else ():
+                    self.observe(happening)
                 return live
 
     def refresh(self, run: str) -> None:

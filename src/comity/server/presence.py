@@ -50,6 +50,10 @@ class Presence:
             return inf
         return max(self._seen.get(party, 0.0), self._started, since) + self.absence
 
+    def count(self) -> int:
+        """How many parties have been heard of here within `absence` seconds."""
+        return sum(at + self.absence > self.now() or self._asking.get(party, 0) > 0 for party, at in self._seen.items())
+
     def gone(self, parties: Iterable[str], since: float = 0.0) -> set[str]:
         """Those of the parties that are not there now."""
         late = {party for party in parties if self.lasts(party, since) <= self.now()}

@@ -8,8 +8,10 @@ import secrets
 import ssl
 import sys
 import time
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from socket import socket
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -18,6 +20,10 @@ from comity.server.bell import Bell
 from comity.server.config import ServerConfig
 from comity.server.home import AUTHORITY, ServerHome
 from comity.server.logs import setup_logs
+from comity.server.telling import tell
+
+if TYPE_CHECKING:
+    from comity.server.scrape import Watch
 
 _LOOPBACK = "127.0.0.1"
 _KEEP_ALIVE = 75
@@ -28,14 +34,16 @@ _LAST_CALL = 0.05
 def serve(folder: Path, config: ServerConfig) -> None:
     """Serve until told to stop; requests under way are then seen through."""
     setup_logs(config.log)
-    deployment = ServerHome(folder).open(config, time.time, secrets.token_bytes)
+    watch = _watch(config.metrics) if config.metrics else None
+    observe = tell if watch is None else watch.observe
+    deployment = ServerHome(folder).open(config, time.time, secrets.token_bytes, observe)
     host = config.host if config.tls else _LOOPBACK
     asks = config.client_certificates == "required"
     logging.getLogger("comity.server").info(
         "serving", extra={"deployment": config.name, "host": host, "port": config.port, "tls": config.tls}
     )
     settings = uvicorn.Config(
-        build(deployment),
+        build(deployment) if watch is None else watch.around(deployment),
         host=host,
         port=config.port,
         ssl_certfile=folder / config.certificate if config.tls else None,
@@ -53,15 +61,26 @@ def serve(folder: Path, config: ServerConfig) -> None:
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_GRACE,
     )
-    _Server(settings, deployment.federation.bell).run()
+    _Server(settings, deployment.federation.bell, nullcontext() if watch is None else watch.scraped()).run()
+
+
+def _watch(address: str) -> Watch:
+    """Metrics that are scraped at `address`; where none are wanted, a process is spared what they import."""
+    from comity.server.scrape import Watch
+
+    return Watch.at(address)
 
 
 class _Server(uvicorn.Server):
     """Told to stop, it answers those that wait for something to happen, so that it need not wait for them."""
 
-    def __init__(self, settings: uvicorn.Config, bell: Bell) -> None:
+    def __init__(self, settings: uvicorn.Config, bell: Bell, beside: AbstractAsyncContextManager[None]) -> None:
         super().__init__(settings)
-        self._bell = bell
+        self._bell, self._beside = bell, beside
+
+    async def serve(self, sockets: list[socket] | None = None) -> None:
+        async with self._beside:
+            await super().serve(sockets)
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         # Once no connection takes another request: whoever was answered before would ask again.

@@ -65,6 +65,11 @@ class Journal:
         with self.database.read() as connection:
             return runs.listed(connection, submitter, state)
 
+    def run_states(self) -> dict[str, int]:
+        """The number of runs in each state that there is one in."""
+        with self.database.read() as connection:
+            return runs.states(connection)
+
     def records(self, run: str, after: int = 0) -> list[Record]:
         """The records of a run with a `seq` above `after`, in order."""
         with self.database.read() as connection:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, text, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from comity.store.errors import StoreError
@@ -60,6 +60,11 @@ def listed(connection: Connection, submitter: str | None, state: str | None) -> 
     if state is not None:
         query = query.where(RUNS.c.state == state)
     return [_run(row) for row in connection.execute(query).mappings()]
+
+
+def states(connection: Connection) -> dict[str, int]:
+    rows = connection.execute(select(RUNS.c.state, func.count()).group_by(RUNS.c.state))
+    return {str(state): count for state, count in rows}
 
 
 def records(connection: Connection, run: str, after: int) -> list[Record]:
