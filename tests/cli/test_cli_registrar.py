@@ -129,3 +129,12 @@ def test_a_key_that_is_not_the_registrars_is_not_served_with(tmp_path: Path) -> 
     refused = comity("server", "start", tmp_path / "server")
     assert refused.exit_code == 2
     assert "not the key of the deployment's registrar" in refused.output
+
+
+def test_init_takes_no_key_for_a_public_one(tmp_path: Path) -> None:
+    assert comity("registrar", "new", tmp_path / "key.pem").exit_code == 0
+    words = ("--address", "https://127.0.0.1:1", "--registrar", tmp_path / "key.pem")
+    refused = comity("server", "init", tmp_path / "server", *words, COMITY_IDENTITY=str(tmp_path / "me"))
+    assert refused.exit_code == 2
+    assert "not a public key" in refused.output
+    assert not (tmp_path / "server").exists()

@@ -28,7 +28,7 @@ def test_init_makes_all_that_start_needs_and_says_what_is_next(tmp_path: Path) -
     assert "comity server invite NAME" in told
     config = read(tmp_path / "study", {}, {})
     assert (config.name, config.address, config.port) == ("study", "https://127.0.0.1:18443", 18443)
-    for name in ("authority.pem", "server.pem", "server.key", "registrar.pem", "journal.db"):
+    for name in ("authority.pem", "server.pem", "server.key", "registrar.pem", "registrar.pub", "journal.db"):
         assert (tmp_path / "study" / name).exists()
 
 
@@ -77,6 +77,15 @@ def test_start_names_the_setting_that_is_wrong(tmp_path: Path) -> None:
     assert wrong.exit_code == 2
     assert "COMITY_SERVER_PROT" in wrong.output
     assert "'port'" in wrong.output
+
+
+def test_client_certificates_are_for_a_server_that_ends_tls_itself(tmp_path: Path) -> None:
+    init(tmp_path / "study", identity=tmp_path / "me")
+    for words, told in ((("--no-tls",), "let the proxy ask"), (("--client-certificates", "maybe"), "'required'")):
+        refused = comity("server", "start", tmp_path / "study", "--client-certificates", "required", *words)
+        assert refused.exit_code == 2
+        assert "client_certificates" in refused.output
+        assert told in refused.output
 
 
 def test_certify_issues_for_more_names_under_the_same_authority(tmp_path: Path) -> None:

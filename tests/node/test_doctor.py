@@ -4,13 +4,16 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from comity.identity.certificates import Authority
-from comity.identity.keys import AgreementKey, SigningKey
+from comity.identity.client_certificate import ClientCertificate
+from comity.identity.keys import AgreementKey, PublicKey, SigningKey, fingerprint
+from comity.identity.roster import sign_roster
 from comity.node import doctor
 from comity.node.doctor import Finding, examine
 from comity.node.home import NodeHome
@@ -248,3 +251,78 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_go_on(tmp_path: Path, m
 def test_a_finding_prints_its_mend_only_where_it_is_needed() -> None:
     assert str(Finding("disk", True, "3 GB are free", "free some")) == "ok   disk: 3 GB are free"
     assert "→ free some" in str(Finding("disk", False, "0 GB are free", "free some"))
+
+
+def test_the_keys_are_told_by_their_fingerprint(tmp_path: Path) -> None:
+    patient = Patient.healthy(tmp_path)
+    key, agreement = SigningKey.load(patient.home.signing_key), AgreementKey.load(patient.home.agreement_key)
+    assert fingerprint(key.public, agreement.public) in patient.findings()["key"].detail
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_renewal_that_was_cut_off(tmp_path: Path, taken: bool) -> None:
+    patient = Patient.healthy(tmp_path)
+    old = SigningKey.load(patient.home.signing_key)
+    signing, agreement = patient.home.keys.prepare()
+    if taken:
+        patient.world.journal().rekey("party-0", old.public, signing.public, agreement.public, time.time() + YEAR)
+    found = patient.findings()
+    assert bad(found) == {"key"}
+    assert "comity node renew" in found["key"].mend
+
+
+class TestRosterOfARegistrarElsewhere:
+    def patient(self, tmp_path: Path) -> tuple[Patient, SigningKey]:
+        patient = Patient.healthy(tmp_path)
+        registrar = patient.world.registrar
+        patient.world.registrar = PublicKey(registrar.public)
+        return patient, registrar
+
+    def published(self, patient: Patient, registrar: SigningKey, age: float = 0.0, **fields: Any) -> None:
+        journal, issued = patient.world.journal(), time.time() - age
+        members = [member.model_copy(update=fields) for member in journal.members()]
+        journal.publish_roster(issued, sign_roster(members, NAME, issued, registrar).model_dump_json())
+
+    def test_it_names_this_node(self, tmp_path: Path) -> None:
+        patient, registrar = self.patient(tmp_path)
+        self.published(patient, registrar)
+        assert not bad(patient.findings())
+
+    def test_there_is_none_yet(self, tmp_path: Path) -> None:
+        patient, _ = self.patient(tmp_path)
+        found = patient.findings()
+        assert bad(found) == {"roster"}
+        assert "has not signed a roster yet" in found["roster"].detail
+
+    @pytest.mark.parametrize(
+        ("fields", "told"),
+        [
+            ({"name": "another"}, "has nothing of this node"),
+            ({"signing_key": SigningKey.new().public}, "has other keys of this node"),
+            ({"agreement_key": AgreementKey.new().public}, "has other keys of this node"),
+        ],
+        ids=["without it", "another signing key", "another agreement key"],
+    )
+    def test_it_lags_behind(self, fields: dict[str, Any], told: str, tmp_path: Path) -> None:
+        patient, registrar = self.patient(tmp_path)
+        self.published(patient, registrar, **fields)
+        found = patient.findings()
+        assert bad(found) == {"roster"}
+        assert told in found["roster"].detail
+        assert "comity registrar draft" in found["roster"].mend
+
+    def test_it_has_ended(self, tmp_path: Path) -> None:
+        patient, registrar = self.patient(tmp_path)
+        self.published(patient, registrar, age=8 * 86400.0)
+        assert "good no more" in patient.findings()["roster"].detail
+
+
+@pytest.mark.parametrize(("days", "well"), [(90, True), (10, False)])
+def test_a_client_certificate_is_looked_at_where_there_is_one(tmp_path: Path, days: int, well: bool) -> None:
+    patient, now = Patient.healthy(tmp_path), time.time()
+    member = ClientCertificate(patient.home.client_certificate.parent)
+    _, pem = Authority.new("test", now).sign_request(member.request("party-0").encode(), now, timedelta(days=days))
+    member.install(pem, None, now)
+    found = patient.findings()
+    assert found["client certificate"].ok == well
+    assert "certificate request" in found["client certificate"].mend

@@ -54,9 +54,12 @@ def request(
 ) -> None:
     with reported(debug):
         folder = _folder(identity)
+        from comity.identity.client_certificate import ClientCertificate
+
         member = folder.read().name if folder.exists else None
         option = f" --identity {identity}" if identity is not None else ""
-        write_request(folder.certificate, member, called, out, f"comity certificate install CERT{option}", as_json)
+        certificate = ClientCertificate(folder.path)
+        write_request(certificate, member, called, out, f"comity certificate install CERT{option}", as_json)
 
 
 @app.command(
@@ -69,7 +72,9 @@ def request(
 def install(answer: Answer, identity: Identity = None, as_json: AsJson = False, debug: Debug = False) -> None:
     with reported(debug):
         folder = _folder(identity)
-        take(folder.certificate, answer, folder.authority, as_json)
+        from comity.identity.client_certificate import ClientCertificate
+
+        take(ClientCertificate(folder.path), answer, folder.authority, as_json)
 
 
 def write_request(

@@ -27,10 +27,13 @@ def request(
 ) -> None:
     with reported(debug):
         where = home_at(home)
+        from comity.identity.client_certificate import ClientCertificate
+
         where.create()
         member = where.config.name if where.config_file.exists() else None
         option = f" --home {home}" if home is not None else ""
-        write_request(where.certificate, member, called, out, f"comity node certificate install CERT{option}", as_json)
+        certificate = ClientCertificate(where.client_certificate.parent)
+        write_request(certificate, member, called, out, f"comity node certificate install CERT{option}", as_json)
 
 
 @app.command(
@@ -43,5 +46,7 @@ def request(
 def install(answer: Answer, home: Home = None, as_json: AsJson = False, debug: Debug = False) -> None:
     with reported(debug):
         where = home_at(home)
+        from comity.identity.client_certificate import ClientCertificate
+
         authority = where.authority.read_text("ascii") if where.authority.exists() else None
-        take(where.certificate, answer, authority, as_json)
+        take(ClientCertificate(where.client_certificate.parent), answer, authority, as_json)

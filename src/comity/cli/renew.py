@@ -49,7 +49,7 @@ async def _renewed(identity: Path | None, server: str | None) -> tuple[Member, P
 
     folder = IdentityFolder.of(identity)
     me = folder.read()
-    transport = HttpTransport(server or me.address, folder.authority, certificate=folder.certificate.file)
+    transport = HttpTransport(server or me.address, folder.authority, certificate=folder.client_certificate)
     try:
         member = await renew_keys(folder.keys, transport, name=me.name, deployment=me.deployment, now=time.time)
     finally:

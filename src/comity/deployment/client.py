@@ -51,7 +51,7 @@ class Client:
     def __init__(self, folder: IdentityFolder, address: str | None = None, *, patience: float = 60.0) -> None:
         self.membership: Membership = folder.read()
         transport = HttpTransport(
-            address or self.membership.address, folder.authority, certificate=folder.certificate.file
+            address or self.membership.address, folder.authority, certificate=folder.client_certificate
         )
         self._session = Session(
             transport, folder.signing_key(), self.membership.deployment, time.time, patience=patience

@@ -9,7 +9,6 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from comity.core.files import replace_file
-from comity.identity.client_certificate import ClientCertificate
 from comity.identity.errors import IdentityError
 from comity.identity.keys import AgreementKey, SigningKey
 from comity.identity.renewal import KeyFiles
@@ -56,8 +55,9 @@ class IdentityFolder:
         return KeyFiles(self.signing_file, self.agreement_file)
 
     @property
-    def certificate(self) -> ClientCertificate:
-        return ClientCertificate(self.path)
+    def client_certificate(self) -> Path:
+        """The certificate and its key, PEM, where the server asks for one (`identity.client_certificate`)."""
+        return self.path / "tls.pem"
 
     @property
     def exists(self) -> bool:

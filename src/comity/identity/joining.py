@@ -27,7 +27,7 @@ async def join_as_person(token: str, folder: IdentityFolder, now: Callable[[], f
         raise IdentityError("the invitation is for a node", where="invitation", mend="comity node join TOKEN")
     folder.check_free()
     signing, agreement = kept_keys(folder.signing_file, folder.agreement_file)
-    enrolled = await enrol(invitation, signing, agreement, now, certificate=folder.certificate.file)
+    enrolled = await enrol(invitation, signing, agreement, now, certificate=folder.client_certificate)
     membership = Membership(
         name=enrolled.member.name,
         role=enrolled.member.role,

@@ -63,7 +63,7 @@ async def examine(home: NodeHome, now: Callable[[], float], transport: Transport
     for check, look in (("name", _name), ("connection", _connection)):
         findings.append(await _safely(check, look(config)))
     findings.append(_safely_now("authority", lambda: _authority(home, now())))
-    if home.certificate.file.exists():
+    if home.client_certificate.exists():
         findings.append(_safely_now("client certificate", lambda: _client_certificate(home, now())))
     try:
         carried = transport or reached(home)
@@ -213,7 +213,9 @@ def _authority(home: NodeHome, now: float) -> Finding:
 
 
 def _client_certificate(home: NodeHome, now: float) -> Finding:
-    ends = home.certificate.ends()
+    from comity.identity.client_certificate import ClientCertificate
+
+    ends = ClientCertificate(home.client_certificate.parent).ends()
     assert ends is not None
     told = f"the certificate for mutual TLS is good until {ends:%Y-%m-%d}"
     return Finding("client certificate", ends.timestamp() - now > _SOON, told, "comity node certificate request")

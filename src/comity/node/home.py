@@ -14,7 +14,6 @@ from comity.core import tables
 from comity.core.errors import ConfigError
 from comity.core.files import replace_file
 from comity.core.tables import Reader
-from comity.identity.client_certificate import ClientCertificate
 from comity.identity.renewal import KeyFiles
 
 Isolation: TypeAlias = Literal["required", "optional"]
@@ -83,6 +82,8 @@ class NodeHome:
     agreement_key = _Below("identity", "agreement.pem")
     authority = _Below("identity", "authority.pem")
     """The certificate authority by which the server is known, PEM."""
+    client_certificate = _Below("identity", "tls.pem")
+    """The node's certificate and its key, PEM, where the server asks for one (`identity.client_certificate`)."""
     cache = _Below("cache")
     """Vectors received, each a file named by its digest."""
     runs = _Below("runs")
@@ -96,10 +97,6 @@ class NodeHome:
     @property
     def keys(self) -> KeyFiles:
         return KeyFiles(self.signing_key, self.agreement_key)
-
-    @property
-    def certificate(self) -> ClientCertificate:
-        return ClientCertificate(self.signing_key.parent)
 
     @cached_property
     def config(self) -> NodeConfig:

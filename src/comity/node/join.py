@@ -31,7 +31,7 @@ async def join(
         )
     home.create()
     signing, agreement = kept_keys(home.signing_key, home.agreement_key)
-    enrolled = await enrol(invitation, signing, agreement, now, proxy or None, home.certificate.file)
+    enrolled = await enrol(invitation, signing, agreement, now, proxy or None, home.client_certificate)
     if (authority := authority_of(invitation, enrolled)) is not None:
         replace_file(home.authority, authority.encode("ascii"))
     if not home.policy_file.exists():

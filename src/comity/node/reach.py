@@ -10,4 +10,4 @@ def reached(home: NodeHome) -> HttpTransport:
     """Raises `ConfigError` for settings or certificates that cannot be used."""
     config = home.config
     authority = home.authority.read_text("ascii") if home.authority.exists() else None
-    return HttpTransport(config.address, authority, config.proxy or None, home.certificate.file)
+    return HttpTransport(config.address, authority, config.proxy or None, home.client_certificate)
