@@ -49,7 +49,7 @@ class TestAggregation:
 
         async def run() -> Any:
             federation = served(tmp_path)
-            facts = submit(federation, job)
+            facts = await submit(federation, job)
             put, append = federation.blobs.put, federation.journal.append
             faults: list[str] = []
 
@@ -88,7 +88,7 @@ class TestAggregation:
 
         async def run() -> tuple[str, str]:
             federation = served(tmp_path)
-            facts = submit(federation, job_of())
+            facts = await submit(federation, job_of())
             monkeypatch.setattr(module, "next_model", divided)
             await play(federation, facts.id, parties(federation, job_of(), DATA))
             live = federation.run(facts.id)
@@ -116,11 +116,11 @@ class TestContributions:
     ) -> None:
         async def run() -> tuple[str, list[tuple[str, str]]]:
             federation = served(tmp_path)
-            facts = submit(federation, job_of(count=1))
+            facts = await submit(federation, job_of(count=1))
             first, *others = parties(federation, job_of(count=1), DATA).values()
             (assignment,) = await first.assignments()
             given = first.compute(assignment).model_copy(update=change)
-            verdict = federation.contribute(first.name, facts.id, assignment.lease, given)
+            verdict = await federation.contribute(first.name, facts.id, assignment.lease, given)
             assert not verdict.accepted
             for party in others:
                 await party.contribute()
@@ -134,12 +134,15 @@ class TestContributions:
     def test_the_same_one_again_gets_the_same_answer_and_another_one_none(self, tmp_path: Path) -> None:
         async def run() -> list[tuple[bool, str]]:
             federation = served(tmp_path)
-            facts = submit(federation, job_of())
+            facts = await submit(federation, job_of())
             party = parties(federation, job_of(), DATA)[next(iter(DATA.ids))]
             (assignment,) = await party.assignments()
             given = party.compute(assignment)
             other = given.model_copy(update={"vectors": given.vectors.model_copy(update={"digest": "0" * 64})})
-            said = [federation.contribute(party.name, facts.id, assignment.lease, one) for one in (given, given, other)]
+            said = [
+                await federation.contribute(party.name, facts.id, assignment.lease, one)
+                for one in (given, given, other)
+            ]
             assert kinds(federation, facts.id) == ["started", "contributed"]
             return [(verdict.accepted, verdict.reason) for verdict in said]
 
@@ -155,12 +158,12 @@ class TestSubmission:
             assert researcher is not None
             assert another is not None
             wish = submission(federation, job_of())
-            assert federation.submit(researcher, wish) == federation.submit(researcher, wish)
+            assert await federation.submit(researcher, wish) == await federation.submit(researcher, wish)
             assert len(federation.journal.runs()) == 1
             with pytest.raises(Conflict, match="in use"):
-                federation.submit(another, wish)
+                await federation.submit(another, wish)
             with pytest.raises(Conflict, match="in use"):
-                federation.submit(researcher, wish.model_copy(update={"manifest": job_of(count=3).to_json()}))
+                await federation.submit(researcher, wish.model_copy(update={"manifest": job_of(count=3).to_json()}))
 
         run_virtually(run())
 
@@ -172,7 +175,7 @@ class TestSubmission:
             researcher = federation.journal.member(RESEARCHER)
             assert researcher is not None
             with pytest.raises(Unfit, match="shorter than the layout"):
-                federation.submit(
+                await federation.submit(
                     researcher, wish.model_copy(update={"layout": manifest.canonical(manifest.encode(huge))})
                 )
 
@@ -182,7 +185,7 @@ class TestSubmission:
         async def run() -> None:
             federation = served(tmp_path)
             with pytest.raises(Unfit, match="common test set"):
-                submit(federation, replace(job_of(), stop=ct.EarlyStopping("loss", target=0.1)))
+                await submit(federation, replace(job_of(), stop=ct.EarlyStopping("loss", target=0.1)))
 
         run_virtually(run())
 
@@ -193,7 +196,7 @@ class TestTime:
 
         async def run() -> list[str]:
             federation = served(tmp_path)
-            facts = submit(federation, job)
+            facts = await submit(federation, job)
             clock = asyncio.get_running_loop().create_task(federation.keep_time())
             while federation.run(facts.id).state == "running":
                 for party in parties(federation, job, DATA).values():
@@ -212,7 +215,7 @@ class TestTime:
 
         async def run() -> tuple[list[str], list[str]]:
             federation = served(tmp_path)
-            facts = submit(federation, job)
+            facts = await submit(federation, job)
             clock = asyncio.get_running_loop().create_task(federation.keep_time())
             await asyncio.sleep(3600)
             before = kinds(federation, facts.id)
@@ -233,7 +236,7 @@ class TestTime:
 
         async def run() -> list[str]:
             one = served(tmp_path)
-            facts = submit(one, job)
+            facts = await submit(one, job)
             other = opened(tmp_path, loop_time)
             clock = asyncio.get_running_loop().create_task(other.keep_time())
             for _ in range(20):
@@ -262,7 +265,7 @@ class TestStop:
     def test_a_round_that_is_counted_is_seen_through_before_the_answer(self, tmp_path: Path) -> None:
         async def run() -> tuple[str, int, list[str]]:
             federation = served(tmp_path)
-            facts = submit(federation, job_of(count=5))
+            facts = await submit(federation, job_of(count=5))
             for party in parties(federation, job_of(count=5), DATA).values():
                 await party.contribute()
             stopped = await federation.stop(facts.id)
@@ -278,7 +281,7 @@ class TestJournal:
 
         async def run() -> Any:
             federation = served(tmp_path)
-            bad, good = submit(federation, job), submit(federation, job)
+            bad, good = await submit(federation, job), await submit(federation, job)
             federation.journal.append(bad.id, 1, [Record(bad.id, 2, 0.0, "of another version", {})])
             again = opened(tmp_path, loop_time)
             with pytest.raises(Unreadable, match="of another version"):

@@ -35,7 +35,7 @@ def test_a_run_gives_the_model_of_the_simulation_bit_for_bit(program: AnyProgram
     async def run() -> Any:
         federation = opened(tmp_path, Clock())
         enrol(federation, list(DATA.ids))
-        facts = submit(federation, job)
+        facts = await submit(federation, job)
         await play(federation, facts.id, parties(federation, job, DATA))
         live = federation.run(facts.id)
         assert live.state == "completed"
@@ -54,7 +54,7 @@ def test_a_replica_that_starts_anew_at_any_record_goes_on_to_the_same_model(tmp_
         clock = Clock()
         federation = opened(tmp_path, clock)
         enrol(federation, list(DATA.ids))
-        facts = submit(federation, job)
+        facts = await submit(federation, job)
         driven: dict[str, HandDriven] = parties(federation, job, DATA)
         while federation.run(facts.id).state == "running":
             for party in driven.values():
@@ -76,14 +76,14 @@ def test_what_rounds_have_used_up_is_let_go(tmp_path: Path) -> None:
     async def run() -> tuple[set[str], set[str]]:
         federation = opened(tmp_path, Clock())
         enrol(federation, list(DATA.ids))
-        facts, other = submit(federation, job), submit(federation, job)
+        facts, other = await submit(federation, job), await submit(federation, job)
         driven = parties(federation, job, DATA)
         while federation.run(facts.id).state == "running":
             for party in driven.values():
                 for assignment in await party.assignments():
                     if assignment.run == facts.id:
                         given = party.compute(assignment)
-                        federation.contribute(party.name, facts.id, assignment.lease, given)
+                        await federation.contribute(party.name, facts.id, assignment.lease, given)
             await federation.settled()
         model = federation.run(facts.id).model
         blobs = [model.state, *model.broadcast.values()]

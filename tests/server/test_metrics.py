@@ -38,7 +38,7 @@ def test_a_run_is_counted_and_names_nobody(tmp_path: Path) -> None:
         federation = opened(tmp_path, Clock(), observe=metrics.count)
         metrics.watch(federation.standing, federation.journal.run_states, metrics.count)
         enrol(federation, list(DATA.ids))
-        run = submit(federation, JOB).id
+        run = (await submit(federation, JOB)).id
         assert value(metrics, "comity_leases_open") == 4
         assert value(metrics, "comity_runs", state="running") == 1
         refused = federation.run(run).coordinator.outstanding[0]
@@ -67,7 +67,7 @@ def test_requests_that_are_held_open_are_seen_while_they_wait(tmp_path: Path) ->
         federation = opened(tmp_path, Clock(), observe=metrics.count)
         metrics.watch(federation.standing, federation.journal.run_states, metrics.count)
         enrol(federation, list(DATA.ids))
-        run = submit(federation, JOB).id
+        run = (await submit(federation, JOB)).id
 
         def waiting() -> tuple[float | None, float | None]:
             kinds = ("work", "rounds")

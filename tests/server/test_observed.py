@@ -47,7 +47,7 @@ async def begun(folder: Path, clock: Clock, job: ct.Job) -> tuple[Federation, st
     seen: list[Happening] = []
     federation = opened(folder, clock, observe=seen.append, absence=1000.0)
     enrol(federation, list(DATA.ids))
-    return federation, submit(federation, job).id, seen
+    return federation, (await submit(federation, job)).id, seen
 
 
 def test_a_run_is_told_from_its_beginning_to_its_end(tmp_path: Path) -> None:

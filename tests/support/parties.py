@@ -86,10 +86,10 @@ def submission(federation: Federation, job: Job, **fields: Any) -> Submit:
     )
 
 
-def submit(federation: Federation, job: Job, **fields: Any) -> RunFacts:
+async def submit(federation: Federation, job: Job, **fields: Any) -> RunFacts:
     researcher = federation.journal.member(RESEARCHER)
     assert researcher is not None
-    return federation.submit(researcher, submission(federation, job, **fields))
+    return await federation.submit(researcher, submission(federation, job, **fields))
 
 
 @dataclass(eq=False)
@@ -128,7 +128,7 @@ class HandDriven:
     async def contribute(self) -> list[Verdict]:
         """Everything that is asked of this party now."""
         return [
-            self.federation.contribute(self.name, assignment.run, assignment.lease, self.compute(assignment))
+            await self.federation.contribute(self.name, assignment.run, assignment.lease, self.compute(assignment))
             for assignment in await self.assignments()
         ]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
-from typing import Any, TypeAlias
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -36,13 +36,15 @@ from comity.wire.digests import source_digest
 from comity.wire.messages import Ask, Contributed, Member, Refused, Rounds, RunFacts, Submit, Verdict, Work
 
 _INLINE_BYTES = 8 << 20
-"""Models up to this size are aggregated at once; larger ones in a thread, so that others are served meanwhile."""
+"""What is about so many bytes is done at once; more in a thread, so that others are served meanwhile."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _LONGEST_WAIT = 3600.0
 _SEEN_THROUGH = 30.0
 _log = logging.getLogger("comity.server")
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Metrics: TypeAlias = Mapping[str, tuple[float, ...]]
 
 _REFUSALS = {
@@ -80,7 +82,7 @@ class Federation:
 
     # Runs
 
-    def submit(self, member: Member, wish: Submit) -> RunFacts:
+    async def submit(self, member: Member, wish: Submit) -> RunFacts:
         """Begin a run; the same wish again is the same run.
 
         Raises `ManifestError`, `ConfigError`, `Unfit` or `Conflict` for a job that cannot be carried out here.
@@ -99,9 +101,11 @@ class Federation:
         if missing := self.blobs.missing(member.name, list(wish.start.parts)):
             raise Conflict(f"{len(missing)} parts of the first state are not here", mend="upload them, then submit")
         try:
-            model = first_model(self.blobs, wish.run, job, member.name, wish.start)
+            model = await _meanwhile(wish.start.size, first_model, self.blobs, wish.run, job, member.name, wish.start)
         except (VectorError, CheckpointError, MemoryError) as error:
             raise Unfit(f"the first state does not fit the job: {error}", where="submit.start") from error
+        if (before := self.journal.run(wish.run)) is not None:
+            return self._begun_before(before, member, wish)
         at = self.now()
         row = RunRow(
             id=wish.run,
@@ -178,14 +182,16 @@ class Federation:
     def _work(self, party: str) -> Work:
         return Work(open=tuple(assignment for live in self._runs.running() for assignment in live.assignments(party)))
 
-    def contribute(self, party: str, run: str, lease: int, given: Contributed) -> Verdict:
+    async def contribute(self, party: str, run: str, lease: int, given: Contributed) -> Verdict:
         """Count a contribution, or refuse it with the reason. The same one again gets the same answer."""
         live = self._of_party(party, run)
         if (before := live.verdict(party, lease)) is not None:
             return _again(before, given)
         if self.blobs.missing(party, list(given.vectors.parts)):
             raise Conflict("parts of the vectors are not here", mend="upload them, then send the contribution again")
-        refusal = inspect(self.blobs, party, given, live.job)
+        refusal = await _meanwhile(given.vectors.size, inspect, self.blobs, party, given, live.job)
+        if (before := self._of_party(party, run).verdict(party, lease)) is not None:
+            return _again(before, given)
         if refusal is not None:
             return self._end_lease(party, run, lease, "rejected", _told(refusal))
         body = {"contribution": given.model_dump(mode="json")}
@@ -275,10 +281,7 @@ class Federation:
         live, started = self.run(run), self.now()
         entries = sum(value.size for value in live.job.exchange.contribution.values())
         try:
-            if 4 * entries <= _INLINE_BYTES:
-                made = next_model(self.blobs, live, commit)
-            else:
-                made = await asyncio.to_thread(next_model, self.blobs, live, commit)
+            made = await _meanwhile(4 * entries, next_model, self.blobs, live, commit)
         except ComityError as error:
             if isinstance(error, StoreError) and not isinstance(error, Absent | Mismatch):
                 raise
@@ -369,6 +372,13 @@ class Federation:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _meanwhile(size: int, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+    """Call something that is about `size` bytes."""
+    if size <= _INLINE_BYTES:
+        return call(*given, **named)
+    return await asyncio.to_thread(call, *given, **named)
 
 
 def _lost(live: LiveRun, parties: set[str], detail: str) -> Iterator[Draft]:

@@ -33,7 +33,7 @@ def _steering(app: FastAPI, deployment: Deployment) -> None:
     @app.post("/v1/runs", **route(Action.SUBMIT, takes=Submit, gives=RunFacts, status=201, refuses=(404, 409, 507)))
     async def submit(caller: Caller = caller_for(deployment, Action.SUBMIT, LARGE)) -> Response:
         """Begin a run; the same wish again is the same run."""
-        facts = federation.submit(caller.member, parse(Submit, caller.body, LARGE))
+        facts = await federation.submit(caller.member, parse(Submit, caller.body, LARGE))
         federation.journal.note(deployment.now(), caller.member.name, "submitted", facts.id)
         return told(facts, 201)
 

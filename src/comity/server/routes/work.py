@@ -47,7 +47,7 @@ def add(app: FastAPI, deployment: Deployment) -> None:
     ) -> Response:
         """Give what this lease asked for; the verdict says whether it counts. The same again gets the same verdict."""
         given = parse(Contributed, caller.body, LARGE)
-        return told(federation.contribute(caller.member.name, run, lease, given))
+        return told(await federation.contribute(caller.member.name, run, lease, given))
 
     @app.post(
         "/v1/runs/{run}/leases/{lease}/refusal",
