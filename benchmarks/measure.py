@@ -5,12 +5,15 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import shlex
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter, sleep
@@ -41,6 +44,39 @@ def pss(pid: int) -> int:
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
     return 0
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process has resident, shared pages counted whole; 0 where it is over."""
+    return _status(pid, "VmRSS")
+
+
+def peak_resident(pid: int) -> int:
+    """The most bytes that a process has had resident at a time, shared pages and mapped files counted whole."""
+    return _status(pid, "VmHWM")
+
+
+def _status(pid: int, entry: str) -> int:
+    with suppress(OSError):
+        for line in (PROC / str(pid) / "status").read_text().splitlines():
+            if line.startswith(f"{entry}:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def connections(pid: int) -> int:
+    """How many sockets a process has open."""
+    links = (os.readlink(file) for file in (PROC / str(pid) / "fd").iterdir())
+    return sum(link.startswith("socket:") for link in links)
+
+
+def processor_seconds(pid: int) -> float:
+    """Seconds that the threads of a process which live have had of a processor, to the nanosecond."""
+    total = 0
+    with suppress(OSError):
+        for task in (PROC / str(pid) / "task").iterdir():
+            total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
 
 
 class PeakMemory:
@@ -171,3 +207,38 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     return "\n".join([line(header), line(rule), *map(line, rows)])
+
+
+def source(started: float, commit: str, packages: Sequence[str]) -> str:
+    """Where figures come from that a script which began at `started` (`perf_counter`) has measured."""
+    info = machine()
+    where = f"{info['processor']}, {info['cores']} cores, {info['memory']}, {info['system']}"
+    software = ", ".join(f"{name} {number}" for name, number in versions(*packages).items())
+    minutes = (perf_counter() - started) / 60
+    today = datetime.now(UTC).date().isoformat()
+    return f"`{command(sys.argv)}`, {minutes:.1f} minutes on {where}; commit {commit}; {software}; {today}."
+
+
+def command(argv: Sequence[str]) -> str:
+    """The command line as somebody else would type it: the script from the repository's root, a folder of their own."""
+    words = ["python", f"benchmarks/{Path(argv[0]).name}"]
+    skip = False
+    for word in argv[1:]:
+        if skip or word == "--write-docs":
+            skip = False
+        elif word in ("--data", "--folder", "--json"):
+            words += [] if word == "--json" else [word, "FOLDER"]
+            skip = True
+        else:
+            words.append(shlex.quote(word))
+    return " ".join(words)
+
+
+def between(text: str, name: str, body: str) -> str:
+    """`text` with what stands between the markers of `name` replaced by `body`. Raises `ValueError` without them."""
+    start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    head, found, rest = text.partition(start)
+    _, closed, tail = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"no markers {start} … {end}")
+    return f"{head}{start}\n\n{body}\n\n{end}{tail}"

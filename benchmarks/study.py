@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import accumulate
 from math import ceil
 from pathlib import Path
@@ -166,38 +164,8 @@ class Study:
             facts = {"study": self.name, "source": self._source(), "verdicts": list(verdicts), "results": self.results}
             self.options.json.write_text(json.dumps(facts, indent=1) + "\n")
         if self.options.write_docs:
-            DOCS.write_text(between(DOCS.read_text(), self.name, body))
+            DOCS.write_text(measure.between(DOCS.read_text(), self.name, body))
         return body
 
     def _source(self) -> str:
-        machine = measure.machine()
-        where = f"{machine['processor']}, {machine['cores']} cores, {machine['memory']}, {machine['system']}"
-        software = ", ".join(f"{name} {number}" for name, number in measure.versions(*PACKAGES).items())
-        minutes = (perf_counter() - self.started) / 60
-        today = datetime.now(UTC).date().isoformat()
-        return f"`{command(sys.argv)}`, {minutes:.1f} minutes on {where}; commit {self.commit}; {software}; {today}."
-
-
-def command(argv: Sequence[str]) -> str:
-    """The command line as somebody else would type it: the script from the repository's root, a folder of their own."""
-    words = ["python", f"benchmarks/{Path(argv[0]).name}"]
-    skip = False
-    for word in argv[1:]:
-        if skip or word == "--write-docs":
-            skip = False
-        elif word in ("--data", "--json"):
-            words += ["--data", "FOLDER"] if word == "--data" else []
-            skip = True
-        else:
-            words.append(shlex.quote(word))
-    return " ".join(words)
-
-
-def between(text: str, name: str, body: str) -> str:
-    """`text` with what stands between the markers of `name` replaced by `body`. Raises `ValueError` without them."""
-    start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    head, found, rest = text.partition(start)
-    _, closed, tail = rest.partition(end)
-    if not (found and closed):
-        raise ValueError(f"no markers {start} … {end}")
-    return f"{head}{start}\n\n{body}\n\n{end}{tail}"
+        return measure.source(self.started, self.commit, PACKAGES)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import measure
 import pytest
 import study
 from hypothesis import given
@@ -62,16 +63,16 @@ def test_a_target_that_no_rate_reaches_has_no_best() -> None:
 
 def test_a_table_replaces_what_stands_between_its_own_markers() -> None:
     page = "a\n<!-- x -->\nold\n<!-- end of x -->\nb <!-- y --><!-- end of y -->"
-    once = study.between(page, "x", "new")
+    once = measure.between(page, "x", "new")
     assert once == "a\n<!-- x -->\n\nnew\n\n<!-- end of x -->\nb <!-- y --><!-- end of y -->"
-    assert study.between(once, "x", "new") == once
+    assert measure.between(once, "x", "new") == once
 
 
 def test_a_page_without_markers_is_refused() -> None:
     with pytest.raises(ValueError, match="no markers <!-- x -->"):
-        study.between("a page", "x", "new")
+        measure.between("a page", "x", "new")
 
 
 def test_a_command_names_no_folder_of_this_machine() -> None:
     argv = ["/somewhere/parity.py", "--data", "/mine", "--quick", "--json", "/mine/too", "--write-docs", "--seeds", "2"]
-    assert study.command(argv) == "python benchmarks/parity.py --data FOLDER --quick --seeds 2"
+    assert measure.command(argv) == "python benchmarks/parity.py --data FOLDER --quick --seeds 2"
