@@ -18,7 +18,8 @@ from comity.wire.messages import Ask, Assignment, Contributed, Member, Verdict, 
 
 _YEAR = 365 * 86400.0
 _WAIT = 30.0
-_ANSWER = 60.0
+_PATIENCE = 600.0
+"""Seconds: with large models the server may be busy for long."""
 
 
 @dataclass(eq=False)
@@ -41,16 +42,20 @@ class LightParty:
             pass
         return time.perf_counter()
 
-    async def contribute(self, assignment: Assignment, given: Contributed) -> Verdict:
-        path = f"/v1/runs/{assignment.run}/leases/{assignment.lease}/contribution"
-        verdict = await self.session.call("POST", path, given, Verdict, timeout=600.0)
+    async def stay(self, assignment: Assignment) -> None:
+        """Go on asking while there is work to do: whoever is silent loses it."""
+        while True:
+            await self._ask(assignment)
+
+    async def contribute(self, run: str, lease: int, given: Contributed) -> Verdict:
+        path = f"/v1/runs/{run}/leases/{lease}/contribution"
+        verdict = await self.session.call("POST", path, given, Verdict, timeout=_PATIENCE)
         assert verdict is not None
         return verdict
 
-    async def _ask(self) -> Work:
-        work = await self.session.call(
-            "POST", "/v1/work", Ask(datasets=(DATASET,), wait=_WAIT), Work, timeout=_WAIT + _ANSWER
-        )
+    async def _ask(self, *known: Assignment) -> Work:
+        ask = Ask(open=tuple((one.run, one.lease) for one in known), datasets=(DATASET,), wait=_WAIT)
+        work = await self.session.call("POST", "/v1/work", ask, Work, timeout=_WAIT + _PATIENCE)
         assert work is not None
         return work
 
