@@ -24,6 +24,7 @@ import pytest
 from typer.main import get_command
 
 from comity.cli.app import app
+from support.commands import parse
 from support.live import two_nodes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,19 +80,6 @@ def commands(page: Path, language: str) -> list[str]:
             elif language == "console" and line.startswith("$ "):
                 found.append(line.removeprefix("$ "))
     return found
-
-
-def parse(command: Any, arguments: list[str], name: str) -> None:
-    """Parse `arguments` as the command line would, down to the last subcommand; raises where something is unknown."""
-    if arguments in (["--help"], ["--version"]):
-        return
-    if hasattr(command, "commands"):
-        inner = command.get_command(None, arguments[0])
-        if inner is None:
-            raise KeyError(arguments[0])
-        parse(inner, arguments[1:], f"{name} {arguments[0]}")
-    else:
-        command.make_context(name, list(arguments))
 
 
 def ids(page: Path) -> str:

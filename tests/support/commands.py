@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 JOB = '''
 """Linear regression by a function of one's own; REST is how long a party rests at each visit, in seconds."""
@@ -60,3 +61,16 @@ def comity(*words: str | Path, folder: Path, **variables: str) -> subprocess.Com
     return subprocess.run(
         command(*words), cwd=folder, env=environment(**variables), capture_output=True, text=True, timeout=120
     )
+
+
+def parse(command: Any, arguments: list[str], name: str) -> None:
+    """Parse `arguments` as the command line would, down to the last subcommand; raises where something is unknown."""
+    if arguments in (["--help"], ["--version"]):
+        return
+    if hasattr(command, "commands"):
+        inner = command.get_command(None, arguments[0])
+        if inner is None:
+            raise KeyError(arguments[0])
+        parse(inner, arguments[1:], f"{name} {arguments[0]}")
+    else:
+        command.make_context(name, list(arguments))

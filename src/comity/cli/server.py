@@ -75,6 +75,9 @@ def init(
         int | None, typer.Option("--port", min=1, max=65535, help="The port to listen on.", show_default="8443")
     ] = None,
     names: Names = None,
+    journal: Annotated[
+        str, typer.Option("--journal", metavar="URL", help="Its database, empty: or postgresql+psycopg://….")
+    ] = "sqlite:///journal.db",
     registrar: Annotated[
         Path | None,
         typer.Option(
@@ -103,6 +106,7 @@ def init(
             hosts=_hosts(where, names or ()),
             now=time.time,
             registrar=None if registrar is None else PublicKey.load(registrar),
+            journal=journal,
         )
         operator = IdentityFolder(folder / OPERATOR)
         installed = _install(operator)

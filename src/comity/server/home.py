@@ -27,6 +27,7 @@ from comity.wire.messages import Member
 
 OPERATOR = "operator"
 AUTHORITY = "authority.pem"
+_JOURNAL = "sqlite:///journal.db"
 
 _STARTER = """\
 # The settings of this server. Flags of `comity server start` come before environment variables (COMITY_SERVER_PORT=…),
@@ -36,8 +37,8 @@ name = {name}                  # the deployment; every signature is bound to it
 address = {address}            # where parties reach this server; it is told in invitations
 host = {host}                  # the address to listen on
 port = {port}
+journal = {journal}            # or postgresql+psycopg://user@host/database, for several replicas
 
-# journal = "sqlite:///journal.db"                    # or postgresql+psycopg://user@host/database, for several replicas
 # blobs = "blobs"                                     # a folder, or s3://bucket/prefix?endpoint=…
 # tls = true                                          # false behind a proxy on this machine that ends TLS
 # client_certificates = "off"                         # "required": TLS refuses whoever has none of the authority's
@@ -63,8 +64,9 @@ class ServerHome:
         hosts: Sequence[str],
         now: Callable[[], float],
         registrar: PublicKey | None = None,
+        journal: str = _JOURNAL,
     ) -> None:
-        """Make a new server; its registrar is a new one, or one whose key is kept elsewhere.
+        """Make a new server over an empty journal; its registrar is a new one, or one whose key is kept elsewhere.
 
         Raises `ConfigError` where there is a server already; what is there is never overwritten.
         """
@@ -79,10 +81,11 @@ class ServerHome:
             registrar = PublicKey(key.public)
         registrar.save(self._registrar_public)
         self.certify(hosts, now)
-        with closing(Journal.open(f"sqlite:///{self.path / 'journal.db'}")) as journal:
-            self._add_operator(journal, name, address, authority.pem, registrar, now())
+        with closing(Journal.open(self._journal_url(journal))) as opened:
+            self._add_operator(opened, name, address, authority.pem, registrar, now())
         # A JSON text of one line is a basic string of TOML.
-        text = _STARTER.format(name=json.dumps(name), address=json.dumps(address), host=json.dumps(host), port=port)
+        texts = {key: json.dumps(text) for key, text in (("name", name), ("address", address), ("host", host))}
+        text = _STARTER.format(**texts, port=port, journal=json.dumps(journal))
         replace_file(self.path / "server.toml", text.encode())
 
     def certify(self, hosts: Sequence[str], now: Callable[[], float]) -> None:
