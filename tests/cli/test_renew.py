@@ -11,6 +11,7 @@ import pytest
 from comity.identity.folder import IdentityFolder
 from comity.identity.keys import SigningKey
 from comity.node.home import NodeHome
+from comity.store.journal import Journal
 from support.live import Live, comity, until
 
 
@@ -31,6 +32,19 @@ def test_a_person_goes_on_with_new_keys(live: Live, tmp_path: Path) -> None:
     assert after["agreement_key"] == IdentityFolder(folder).agreement_key().public != before["agreement_key"]
     assert json.loads(renewed.stdout)["expires"] == after["expires"]
     assert comity("runs", "list", "--identity", folder).exit_code == 0
+
+
+def test_who_lists_the_members_is_reminded_of_keys_that_end_soon(live: Live) -> None:
+    assert "comity renew" not in live.asks("nodes", "list").stderr
+    journal = Journal.open(f"sqlite:///{live.folder / 'server' / 'journal.db'}")
+    me = journal.member("operator")
+    assert me is not None
+    # New keys that are the old ones, good for less long.
+    assert journal.rekey("operator", me.signing_key, me.signing_key, me.agreement_key, time.time() + 86400)
+    assert "comity renew" in live.asks("nodes", "list").stderr
+    assert live.asks("renew").exit_code == 0
+    assert "comity renew" not in live.asks("nodes", "list").stderr
+    journal.close()
 
 
 @pytest.mark.long

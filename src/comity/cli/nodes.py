@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,15 +12,19 @@ from rich.table import Table
 
 from comity.cli import words
 from comity.cli.connection import Conversation, asking
+from comity.cli.reporting import err
 from comity.cli.words import group, moment, paragraphs
 
 if TYPE_CHECKING:
+    from comity.deployment.client import Client
     from comity.wire.messages import Member
 
 app = group(
     "The members of a deployment: its nodes, which hold data, and its people.",
     "Example: [bold]comity nodes list[/bold]",
 )
+
+_SOON = 30 * 86400.0
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that `comity nodes list` shows.", show_default=False)]
 
@@ -32,13 +38,19 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that `comity n
 )
 @asking
 def list_nodes(talk: Conversation) -> None:
-    members = talk.get(lambda client: client.nodes())
+    async def ask(client: Client) -> tuple[Sequence[Member], str]:
+        return await client.nodes(), client.membership.name
+
+    members, me = talk.get(ask)
     table = Table(box=SIMPLE_HEAD)
     for heading in ("name", "role", "data sets", "tags", "last heard of", "keys good until"):
         table.add_column(heading, no_wrap=heading not in ("data sets", "tags"))
     for member in members:
         table.add_row(*_row(member), style="dim strike" if member.revoked else None)
     talk.tell(members, table)
+    mine = next((member for member in members if member.name == me), None)
+    if mine is not None and mine.expires - time.time() < _SOON:
+        err.print(f"[bold]your own keys end at {moment(mine.expires)}[/bold]: comity renew")
 
 
 @app.command(
