@@ -112,8 +112,11 @@ def sign(request: Request, key: Signer, deployment: str, now: float, nonce: byte
         "tag": deployment,
     }
     member: Any = ([(name, {}) for name in _COMPONENTS], parameters)
-    signature = key.sign(_base(request, headers["content-digest"], member))
-    headers["signature-input"] = http_sf.ser({_LABEL: member})
+    try:
+        headers["signature-input"] = http_sf.ser({_LABEL: member})
+    except ValueError as error:
+        raise SignatureError(Fault.MALFORMED) from error
+    signature = key.sign(_base(request, headers["content-digest"], headers["signature-input"]))
     headers["signature"] = http_sf.ser({_LABEL: signature})
     return Request(request.method, request.path, request.query, headers, request.body)
 
@@ -128,7 +131,7 @@ def read(request: Request, deployment: str, now: float, key_of: Callable[[str], 
     digest = sha256(request.body)
     if request.headers["content-digest"] != as_content_digest(digest):
         raise SignatureError(Fault.BODY)
-    base = _base(request, request.headers["content-digest"], member)
+    base = _base(request, request.headers["content-digest"], request.headers["signature-input"])
     key = key_of(parameters["keyid"])
     if not verify(key or _NOBODY, signature, base):
         raise SignatureError(Fault.FORGED if key else Fault.UNKNOWN_KEY)
@@ -212,15 +215,18 @@ def _is_nonce(text: str) -> bool:
         return False
 
 
-def _base(request: Request, digest: str, member: Any) -> bytes:
-    """What is signed (RFC 9421, 2.5). Method and path hold no line breaks, so no line of it can be made up."""
+def _base(request: Request, digest: str, described: str) -> bytes:
+    """What is signed (RFC 9421, 2.5). Method and path hold no line breaks, so no line of it can be made up.
+
+    `described` is the field Signature-Input in its canonical form, in which the parameters stand as they are signed.
+    """
     if not _METHOD.fullmatch(request.method) or not _PATH.fullmatch(request.path):
         raise SignatureError(Fault.MALFORMED)
     try:
         query = urlencode(request.query)
-        parameters = http_sf.ser({_LABEL: member}).removeprefix(f"{_LABEL}=")
     except ValueError as error:
         raise SignatureError(Fault.MALFORMED) from error
     values = (request.method, request.path, f"?{query}", digest)
     lines = [f'"{name}": {value}' for name, value in zip(_COMPONENTS, values, strict=True)]
+    parameters = described.partition("=")[2]  # after the label, whichever it is
     return "\n".join([*lines, f'"@signature-params": {parameters}']).encode("utf-8")
