@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ import comity as ct
 from comity.demo.processes import Processes, free_port
 from comity.server.metrics import Metrics
 from comity.server.observed import Happening, SignatureRefused, Standing, StoreFailed
+from comity.server.traffic import Traffic
 from comity.store.errors import StorageFull, StoreError
 from comity.wire.messages import Ask, Refused
 from comity.wire.signature import Fault
@@ -25,6 +27,7 @@ from support.quadratic import Points, Quadratic
 
 DATA = Points.random(6)
 JOB = ct.Job(ct.FedAvg(Quadratic(), ct.LocalSGD(lr=0.1, epochs=1, batch_size=2)), ct.Rounds(count=2, cohort=4))
+NAMES = re.compile(r"`(comity_\w+)")
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -120,6 +123,19 @@ def test_two_replicas_in_one_process_share_nothing() -> None:
     one, other = Metrics(), Metrics()
     one.count(StoreFailed("a round", StoreError("gone")))
     assert value(other, "comity_store_failures_total", kind="unavailable") == 0
+
+
+def test_the_operators_guide_explains_every_metric_and_no_other() -> None:
+    metrics = Metrics()
+    Traffic(lambda scope, receive, send: asyncio.sleep(0), metrics.registry)
+    metrics.watch(lambda: Standing(0, 0, 0, 0), dict, metrics.count)
+    found = {(family.name, family.type) for family in metrics.registry.collect() if family.name.startswith("comity_")}
+    ending = {"counter": "_total", "info": "_info", "gauge": "", "histogram": ""}
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "operating.md").read_text()
+    explained = {
+        name for row in re.findall(r"^\| (`comity_.*?) \|", guide, re.MULTILINE) for name in NAMES.findall(row)
+    }
+    assert explained == {name + ending[kind] for name, kind in found}
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +68,9 @@ def test_a_failing_store_is_an_error_that_says_what_waits(caplog: pytest.LogCapt
     assert (found["level"], found["run"]) == ("error", RUN)
     assert str(found["message"]).startswith("a round waits for the store: no space")
     assert "run" not in line(StoreFailed("GET /v1/runs", StorageFull("no space")), caplog)
+
+
+def test_the_operators_guide_explains_every_line() -> None:
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "operating.md").read_text()
+    table = guide.partition("## The server's log")[2].partition("\n## ")[0]
+    assert [message for _, _, message in LINES if f"`{message}`" not in table] == []
