@@ -1,11 +1,11 @@
-"""The gate: every request is bounded, then authenticated, then authorised, in this order and in this place alone."""
+"""The gate: every request is bounded, authenticated, authorised, and only then taken in; in this place alone."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from fastapi import Request as HttpRequest
 
@@ -15,11 +15,13 @@ from comity.server.observed import Observe, SignatureRefused
 from comity.server.rates import Rates
 from comity.server.telling import tell
 from comity.store.journal import Journal
+from comity.wire.digests import sha256
 from comity.wire.messages import Member
-from comity.wire.signature import Fault, SignatureError, joined, read
+from comity.wire.signature import Fault, SignatureError, Signed, joined, read_head
 from comity.wire.transport import Request
 
 _BODY_SECONDS = 60.0
+_DIGITS = 12
 _NONCES_KEPT = 60.0
 """Seconds between two looks for nonces whose signatures are too old to be used again."""
 
@@ -48,19 +50,29 @@ class Gate:
         self.opened = self._forgot = self.now()
 
     async def admit(self, http: HttpRequest, action: Action, limit: int) -> Caller:
-        """The caller, if it may do `action`. Raises `TooMany`, `TooMuch`, `Unauthenticated`, `Forbidden`."""
+        """The caller, if it may do `action`. Raises `TooMany`, `TooMuch`, `Unauthenticated`, `Forbidden`.
+
+        A body is taken in for members alone: the signature vouches for its digest, and is judged before it comes.
+        """
         self.rates.take(_host(http))
-        body = await bounded_body(http, limit)
+        _check_announced(http, limit)
         try:
-            member, digest = self._authenticated(_request(http, body))
+            member, signed = self._authenticated(_request(http))
         except SignatureError as error:
-            self.observe(SignatureRefused(http.method, http.url.path, _host(http), error.reason))
-            raise Unauthenticated("this request is not signed by a member") from error
+            raise self._refused(http, error) from error
         if not permitted(member.role, action):
             raise Forbidden(f"{member.role}s may not {action.value}", where=member.name)
-        return Caller(member, body, digest)
+        body = await bounded_body(http, limit)
+        if sha256(body) != signed.body:
+            raise self._refused(http, SignatureError(Fault.BODY))
+        return Caller(member, body, signed.body)
 
-    def _authenticated(self, request: Request) -> tuple[Member, str]:
+    def _refused(self, http: HttpRequest, error: SignatureError) -> Unauthenticated:
+        """The one answer to every cause; the cause is for whoever observes."""
+        self.observe(SignatureRefused(http.method, http.url.path, _host(http), error.reason))
+        return Unauthenticated("this request is not signed by a member")
+
+    def _authenticated(self, request: Request) -> tuple[Member, Signed]:
         now = self.now()
         found: list[Member] = []
 
@@ -71,7 +83,7 @@ class Gate:
             found.append(member)
             return member.signing_key
 
-        signed = read(request, self.deployment, now, key_of)
+        signed = read_head(request, self.deployment, now, key_of)
         if signed.created < self.opened:
             raise SignatureError(Fault.STALE)
         if now - self._forgot > _NONCES_KEPT:
@@ -79,16 +91,12 @@ class Gate:
             self.journal.forget_nonces(now)
         if not self.journal.use_nonce(signed.keyid, signed.nonce, signed.expires):
             raise SignatureError(Fault.NONCE)
-        return found[0], signed.body
+        return found[0], signed
 
 
 async def bounded_body(http: HttpRequest, limit: int) -> bytes:
     """The body, if it is no longer than `limit` and comes in time. Raises `TooMuch`."""
-    announced = http.headers.get("content-length", "0")
-    if not announced.isdigit() or int(announced) > limit:
-        raise TooMuch(f"a body of {announced[:20]} bytes", where="content-length", mend=f"at most {limit} bytes here")
-    if "content-encoding" in http.headers:
-        raise TooMuch("an encoded body", where="content-encoding", mend="send bodies as they are")
+    _check_announced(http, limit)
     pieces, size = [], 0
     try:
         async with asyncio.timeout(_BODY_SECONDS):
@@ -102,11 +110,26 @@ async def bounded_body(http: HttpRequest, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-def _request(http: HttpRequest, body: bytes) -> Request:
-    """What was signed: the path and the query as they were sent."""
+def _check_announced(http: HttpRequest, limit: int) -> None:
+    announced = http.headers.get("content-length", "0")
+    if not announced.isdecimal() or len(announced) > _DIGITS or int(announced) > limit:
+        raise TooMuch(f"a body of {announced[:20]} bytes", where="content-length", mend=f"at most {limit} bytes here")
+    if "content-encoding" in http.headers:
+        raise TooMuch("an encoded body", where="content-encoding", mend="send bodies as they are")
+
+
+def _request(http: HttpRequest) -> Request:
+    """What was signed but for the body: the path and the query as they were sent.
+
+    Raises `SignatureError` for a query that has another way of writing: the same name twice, say, of which one reader
+    takes the first and the next one the last.
+    """
     path = http.scope.get("raw_path", b"").decode("ascii", "replace").partition("?")[0]
-    query = dict(parse_qsl(http.url.query, keep_blank_values=True))
-    return Request(http.method, path, query, joined(http.headers.raw), body)
+    sent = http.scope["query_string"].decode("latin-1")
+    query = dict(parse_qsl(sent, keep_blank_values=True))
+    if urlencode(query) != sent:
+        raise SignatureError(Fault.MALFORMED)
+    return Request(http.method, path, query, joined(http.headers.raw))
 
 
 def _host(http: HttpRequest) -> str:

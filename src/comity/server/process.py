@@ -20,6 +20,7 @@ from comity.server.bell import Bell
 from comity.server.config import ServerConfig
 from comity.server.home import AUTHORITY, ServerHome
 from comity.server.logs import setup_logs
+from comity.server.protocol import BoundedProtocol
 from comity.server.telling import tell
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def serve(folder: Path, config: ServerConfig) -> None:
         ssl_keyfile=folder / config.key if config.tls else None,
         ssl_ca_certs=folder / AUTHORITY if asks else None,
         ssl_cert_reqs=ssl.CERT_REQUIRED if asks else ssl.CERT_NONE,
-        http="httptools",
+        http=BoundedProtocol,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
         ws="none",
         log_config=None,
