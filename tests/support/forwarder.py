@@ -17,12 +17,14 @@ _PIECE = 1 << 16
 class Forwarder:
     """Connections to `address` go on to the first of `ports` on loopback that takes them; a context manager.
 
-    `up` counts the bytes that went towards the server. At most `rate` of them a second do, where it is set.
+    `up` counts the bytes that went towards the server. At most `rate` of them a second do, where it is set. `reached`
+    are the ports of the connections so far.
     """
 
     ports: list[int]
     rate: float | None = None
     up: int = 0
+    reached: list[int] = field(default_factory=list)
     _open: set[socket.socket] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -62,7 +64,9 @@ class Forwarder:
     def _reached(self) -> socket.socket | None:
         for port in list(self.ports):
             with contextlib.suppress(OSError):
-                return socket.create_connection(("127.0.0.1", port))
+                far = socket.create_connection(("127.0.0.1", port))
+                self.reached.append(port)
+                return far
         return None
 
     def _carry(
