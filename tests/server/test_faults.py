@@ -11,7 +11,7 @@ import pytest
 import comity as ct
 from comity.core import manifest
 from comity.core.layout import Layout
-from comity.server import federation as module
+from comity.server import models as module
 from comity.server.errors import Conflict, TooMany, Unfit, Unreadable
 from comity.server.federation import Federation
 from comity.server.rates import Rates

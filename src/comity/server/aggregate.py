@@ -120,11 +120,15 @@ def round_facts(run: LiveRun, commit: Commit, at: float, metrics: Mapping[str, t
 
 def parts_of(run: LiveRun) -> dict[str, set[str]]:
     """The parts that a run needs as it stands, by their owner: of its models, and of what is not yet part of one."""
-    blobs = [blob for model in run.models.values() for blob in (model.state, *model.broadcast.values())]
-    needed = {run_owner(run.row.id): {digest for blob in blobs for digest in blob.parts}}
+    needed = {run_owner(run.row.id): {digest for model in run.models.values() for digest in model_parts(model)}}
     for party, given in run.contributions.values():
         needed.setdefault(party, set()).update(given.vectors.parts)
     return needed
+
+
+def model_parts(model: Model) -> set[str]:
+    """The parts of a model: its state's, and those of what is broadcast of it."""
+    return {digest for blob in (model.state, *model.broadcast.values()) for digest in blob.parts}
 
 
 def first_model(blobs: Blobs, run: str, job: Job, submitter: str, start: Blob) -> Model:

@@ -71,11 +71,12 @@ def build(deployment: Deployment) -> FastAPI:
 
         journal.listen(appended)
         federation.start()
-        clock = loop.create_task(federation.keep_time())
+        keeping = [loop.create_task(federation.keep_time()), loop.create_task(federation.keep_order())]
         try:
             yield
         finally:
-            clock.cancel()
+            for task in keeping:
+                task.cancel()
             await federation.close()
 
     app = FastAPI(

@@ -9,43 +9,39 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from math import inf
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from typing import Any
 
-import numpy as np
-
-from comity.coordination.effects import Assign, Commit, Effect, Release
-from comity.core.errors import CheckpointError, ComityError, Reason
-from comity.runs.figures import metric_value, rising
-from comity.server.aggregate import Refusal, first_model, inspect, next_model, parts_of, round_facts
+from comity.coordination.effects import Assign, Effect, Release
+from comity.core.errors import CheckpointError, Reason
+from comity.server.aggregate import Refusal, first_model, inspect
 from comity.server.bell import Bell
 from comity.server.description import described, job_digest
-from comity.server.errors import Conflict, NotFound, Unfit
-from comity.server.liverun import LiveRun, Model
+from comity.server.errors import Conflict, NotFound, Unfit, Unreadable
+from comity.server.leftovers import drop_all_but, needed, parts_before
+from comity.server.liverun import LiveRun
 from comity.server.liveruns import Draft, LiveRuns
-from comity.server.observed import Aggregated, Observe, Standing, StoreFailed
+from comity.server.meanwhile import meanwhile
+from comity.server.models import Models
+from comity.server.observed import Observe, Standing, StoreFailed
 from comity.server.presence import Presence
 from comity.server.telling import tell
 from comity.server.vectors import VectorError
 from comity.store.blobs import Blobs
-from comity.store.errors import Absent, Mismatch, StoreError
+from comity.store.errors import StoreError
 from comity.store.journal import Journal
 from comity.store.rows import Record, RunRow
 from comity.wire.digests import source_digest
 from comity.wire.messages import Ask, Contributed, Member, Refused, Rounds, RunFacts, Submit, Verdict, Work
 
-_INLINE_BYTES = 8 << 20
-"""What is about so many bytes is done at once; more in a thread, so that others are served meanwhile."""
+_DAY = 86400.0
+_KEPT = 7 * _DAY
+"""So long a part may wait for the message that speaks of it."""
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_PAUSE = 60.0
 _LONGEST_WAIT = 3600.0
 _SEEN_THROUGH = 30.0
 _log = logging.getLogger("comity.server")
-
-P = ParamSpec("P")
-T = TypeVar("T")
-Metrics: TypeAlias = Mapping[str, tuple[float, ...]]
 
 _REFUSALS = {
     "policy": Reason.POLICY,
@@ -74,7 +70,7 @@ class Federation:
     def __post_init__(self) -> None:
         self._presence = Presence(self.journal, self.now, self.absence)
         self._runs = LiveRuns(self.journal, self.now, self._changed, self.observe)
-        self._aggregating: dict[str, asyncio.Task[None]] = {}
+        self._models = Models(self._runs, self.blobs, self.now, self.observe)
 
     def start(self) -> None:
         """Take up every run that is not over; what was under way when the last process ended goes on."""
@@ -101,7 +97,7 @@ class Federation:
         if missing := self.blobs.missing(member.name, list(wish.start.parts)):
             raise Conflict(f"{len(missing)} parts of the first state are not here", mend="upload them, then submit")
         try:
-            model = await _meanwhile(wish.start.size, first_model, self.blobs, wish.run, job, member.name, wish.start)
+            model = await meanwhile(wish.start.size, first_model, self.blobs, wish.run, job, member.name, wish.start)
         except (VectorError, CheckpointError, MemoryError) as error:
             raise Unfit(f"the first state does not fit the job: {error}", where="submit.start") from error
         if (before := self.journal.run(wish.run)) is not None:
@@ -189,7 +185,7 @@ class Federation:
             return _again(before, given)
         if self.blobs.missing(party, list(given.vectors.parts)):
             raise Conflict("parts of the vectors are not here", mend="upload them, then send the contribution again")
-        refusal = await _meanwhile(given.vectors.size, inspect, self.blobs, party, given, live.job)
+        refusal = await meanwhile(given.vectors.size, inspect, self.blobs, party, given, live.job)
         if (before := self._of_party(party, run).verdict(party, lease)) is not None:
             return _again(before, given)
         if refusal is not None:
@@ -237,82 +233,7 @@ class Federation:
         # Whose contribution was accepted knows it already, and is not made to ask again before there is more to do.
         parties = dict.fromkeys(one.party for one in told if isinstance(one, Assign | Release))
         self.bell.ring("time", ("run", live.row.id), *(("party", party) for party in parties))
-        self._go_on(live)
-
-    # Models
-
-    def _go_on(self, live: LiveRun) -> None:
-        """A commit is aggregated by whoever sees it."""
-        run = live.row.id
-        if _pending(live) and run not in self._aggregating:
-            self._aggregating[run] = asyncio.get_running_loop().create_task(self._aggregate(run))
-
-    async def _aggregate(self, run: str) -> None:
-        """Make commits of `run` part of its model, however long the journal or the blobs cannot be reached."""
-        pause = _FIRST_PAUSE
-        try:
-            while True:
-                try:
-                    commit = _pending(self.run(run))
-                    if commit is None:
-                        return
-                    before = parts_of(self.run(run))
-                    after = self._runs.decide(run, await self._outcome(run, commit))
-                    self._drop(before, after)
-                    pause = _FIRST_PAUSE
-                except StoreError as error:
-                    self.observe(StoreFailed("a round waits for the store", error, run))
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, _LONGEST_PAUSE)
-        finally:
-            del self._aggregating[run]
-
-    def _drop(self, before: Mapping[str, set[str]], after: LiveRun) -> None:
-        """Let go of the parts that a round has used up, unless this run, or another that is not over, needs them."""
-        needed: dict[str, set[str]] = {}
-        for live in (after, *self._runs.running()):
-            for owner, digests in parts_of(live).items():
-                needed.setdefault(owner, set()).update(digests)
-        for owner, digests in before.items():
-            self.blobs.drop(owner, sorted(digests - needed.get(owner, set())))
-
-    async def _outcome(self, run: str, commit: Commit) -> Callable[[LiveRun], Iterable[Draft]]:
-        """What is to be written down of a commit: its model, or why there is none."""
-        live, started = self.run(run), self.now()
-        entries = sum(value.size for value in live.job.exchange.contribution.values())
-        try:
-            made = await _meanwhile(4 * entries, next_model, self.blobs, live, commit)
-        except ComityError as error:
-            if isinstance(error, StoreError) and not isinstance(error, Absent | Mismatch):
-                raise
-            return partial(_failed, commit, str(error))
-        except Exception as error:  # a program's arithmetic: its fault must end the run and not leave it hanging
-            _log.exception("round %d cannot be aggregated", commit.round + 1, extra={"run": run})
-            return partial(_failed, commit, f"{type(error).__name__}: {error}")
-        self.observe(Aggregated(run, commit.round + 1, self.now() - started))
-        return lambda live: self._concluded(live, commit, *made)
-
-    def _concluded(self, live: LiveRun, commit: Commit, model: Model, metrics: Metrics) -> Iterator[Draft]:
-        """The new model becomes the run's, which ends here where the job says so."""
-        if live.coordinator.pending != commit:
-            return
-        if self._enough(live, metrics):
-            yield "stopped", {}
-        facts = round_facts(live, commit, self.now(), metrics)
-        carried = live.carried()
-        yield (
-            "aggregated",
-            {"round": commit.round, "facts": facts.model_dump(mode="json"), "carried": carried, **model.to_json()},
-        )
-
-    def _enough(self, live: LiveRun, latest: Metrics) -> bool:
-        stop = live.job.stop
-        if stop is None:
-            return False
-        name = stop.metric.removeprefix("train_")
-        course = [facts.metrics.get(name) for facts in live.rounds] + [latest.get(name)]
-        values = [metric_value(live.job, name, np.asarray(row)) for row in course if row is not None]
-        return stop.verdict(values, rising(live.job, stop.metric)) is not None
+        self._models.go_on(live)
 
     # Time
 
@@ -340,7 +261,7 @@ class Federation:
                 self.pass_time()
             except StoreError as error:
                 self.observe(StoreFailed("time stands still", error))
-                await asyncio.sleep(_LONGEST_PAUSE)
+                await asyncio.sleep(_PAUSE)
 
     def pass_time(self) -> None:
         """Write down what has fallen due by now."""
@@ -361,40 +282,33 @@ class Federation:
         leases, waiting = sum(len(live.coordinator.outstanding) for live in self._runs.running()), self.bell.waiting()
         return Standing(leases, self._presence.count(), waiting["party"], waiting["run"])
 
+    async def keep_order(self) -> None:
+        """Once a day let go of what came to nothing, for as long as the server runs."""
+        while True:
+            try:
+                await self.tidy()
+            except (StoreError, Unreadable) as error:
+                self.observe(StoreFailed("what is left over stays", error))
+            await asyncio.sleep(_DAY)
+
+    async def tidy(self) -> None:
+        """Drop old parts that no run needs. Raises `Unreadable` where nobody can tell what one needs."""
+        old = await asyncio.to_thread(parts_before, self.blobs, self.now() - _KEPT)
+        drop_all_but(needed(self.journal, self._runs), old, self.blobs)
+
     async def settled(self) -> None:
         """Wait until no aggregation is under way."""
-        while self._aggregating:
-            await asyncio.gather(*self._aggregating.values())
+        await self._models.settled()
 
     async def close(self) -> None:
         """Leave aggregations as they are: the next process takes them up."""
-        tasks = list(self._aggregating.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _meanwhile(size: int, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
-    """Call something that is about `size` bytes."""
-    if size <= _INLINE_BYTES:
-        return call(*given, **named)
-    return await asyncio.to_thread(call, *given, **named)
+        await self._models.close()
 
 
 def _lost(live: LiveRun, parties: set[str], detail: str) -> Iterator[Draft]:
     for assign in live.coordinator.outstanding:
         if assign.party in parties:
             yield "lost", {"party": assign.party, "lease": assign.lease, "detail": detail}
-
-
-def _pending(live: LiveRun) -> Commit | None:
-    """The commit that waits for its model, of a run that is not over."""
-    return live.coordinator.pending if live.state == "running" else None
-
-
-def _failed(commit: Commit, detail: str, live: LiveRun) -> Iterator[Draft]:
-    if live.coordinator.pending == commit:
-        yield "failed", {"detail": f"round {commit.round + 1} cannot be aggregated: {detail}"}
 
 
 def _again(before: tuple[str, Verdict], given: Contributed) -> Verdict:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from comity.coordination.effects import Abandon, Accept, Assign, Effect, Refuse, Release
+from comity.core.errors import ComityError
 from comity.server.liverun import LiveRun
-from comity.store.errors import StoreError
 from comity.store.rows import Record
 from comity.wire.messages import RunState
 from comity.wire.signature import Fault
@@ -98,7 +98,7 @@ class StoreFailed:
     """The journal or the blobs could not be read or written; `what` has to wait, or to be asked for again."""
 
     what: str
-    error: StoreError
+    error: ComityError
     run: str | None = None
 
 

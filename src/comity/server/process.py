@@ -8,9 +8,10 @@ import secrets
 import ssl
 import sys
 import time
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from pathlib import Path
 from socket import socket
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -30,6 +31,7 @@ _LOOPBACK = "127.0.0.1"
 _KEEP_ALIVE = 75
 _GRACE = 10
 _LAST_CALL = 0.05
+_SECOND = 1.0
 
 
 def serve(folder: Path, config: ServerConfig) -> None:
@@ -78,10 +80,23 @@ class _Server(uvicorn.Server):
     def __init__(self, settings: uvicorn.Config, bell: Bell, beside: AbstractAsyncContextManager[None]) -> None:
         super().__init__(settings)
         self._bell, self._beside = bell, beside
+        self._told = asyncio.Event()
 
     async def serve(self, sockets: list[socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         async with self._beside:
             await super().serve(sockets)
+
+    async def main_loop(self) -> None:
+        """Wait to be told to stop, and keep the date of answers: uvicorn's own loop wakes ten times a second."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SECOND):
+                    await self._told.wait()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._loop.call_soon_threadsafe(self._told.set)
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         # Once no connection takes another request: whoever was answered before would ask again.

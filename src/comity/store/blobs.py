@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,11 +43,12 @@ _STALE = 3600.0
 
 @dataclass(frozen=True)
 class Part:
-    """A part as it lies in the store."""
+    """A part as it lies in the store; when it was `written` is in seconds since 1970."""
 
     owner: str
     digest: str
     size: int
+    written: float = field(default=0.0, compare=False)
 
 
 class Blobs:
@@ -173,7 +174,7 @@ class Blobs:
                 for found in batch:
                     owner, _, digest = found["path"].partition("/")
                     if _OWNER.fullmatch(owner) and _DIGEST.fullmatch(digest):
-                        yield Part(owner, digest, found["size"])
+                        yield Part(owner, digest, found["size"], found["last_modified"].timestamp())
 
     def _range(self, owner: str, digest: str, start: int, stop: int) -> bytes:
         key = _key(owner, digest)
