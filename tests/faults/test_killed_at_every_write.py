@@ -13,18 +13,21 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sklearn.linear_model import SGDClassifier
 
 import comity as ct
 from comity.demo.processes import Processes
+from comity.deployment.client import Wanted
 from comity.identity.keys import SigningKey
 from comity.node.home import NodeHome
+from comity.server.vectors import written
 from comity.store.journal import Journal
 from comity.store.rows import Record
 from comity.wire.client import Session
 from comity.wire.http import HttpTransport
-from comity.wire.messages import Ask, Invite, Work
+from comity.wire.messages import Ask, Contributed, Invite, Verdict, Work
 from support.dying_server import Death, deaths
 from support.live import Live, comity, serve, two_nodes, until
 from support.submitted import begin, carry_out, client, ended, insist
@@ -34,6 +37,10 @@ POLICY = """
 program = "Scaffold"
 datasets = ["digits"]
 """
+
+
+POINTS = Wanted("points")
+ASK = Ask(open=(), datasets=("points",), wait=0.0)
 
 
 def a_job(**rounds: object) -> ct.Job:
@@ -136,43 +143,69 @@ def test_a_run_whose_server_dies_at_every_write_gives_the_model_of_one_that_was_
 
 
 @pytest.mark.long
-def test_members_come_and_go_and_time_passes_at_a_server_that_dies_at_every_write(tmp_path: Path) -> None:
+def test_members_and_runs_that_come_to_nothing_are_what_they_were_though_the_server_dies_at_every_write(
+    tmp_path: Path,
+) -> None:
     with Processes(tmp_path) as processes:
         live = serve(tmp_path, processes)
         until(lambda: live.asks("nodes", "list").exit_code == 0)
         file = make_mortal(live)
         homes = [joined(live, name) for name in ("one", "two")]
-        late, lost = asyncio.run(_time_passes(live, homes))
-        found = {run: [record.kind for record in records_of(live, run)] for run in (late, lost)}
+        runs = asyncio.run(_time_passes(live, homes))
+        found = [[record.kind for record in records_of(live, run)] for run in runs]
     suffered = deaths(file)
     check_both_sides(suffered)
-    assert found == {late: ["started", "ticked"], lost: ["started", "lost", "lost"]}
+    assert found == [
+        ["started", "ticked"],
+        ["started", "contributed", "failed"],
+        ["started", "lost", "lost"],
+    ]
     after = [death for death in suffered if death.when == "after"]
     others = {" ".join(death.write.split()[:2]) for death in after}
     assert others >= {"insert invitations", "delete members", "update members", "audit revoked", "audit submitted"}
-    assert {run: kinds_died_at(after, run) for run in (late, lost)} == found
+    assert [kinds_died_at(after, run) for run in runs] == found
 
 
-async def _time_passes(live: Live, homes: list[NodeHome]) -> tuple[str, str]:
-    """Two nodes that say what they have and are silent: a run to its deadline, one until both are revoked."""
-    for home in homes:
-        await _offer(home)
+async def _time_passes(live: Live, homes: list[NodeHome]) -> list[str]:
+    """Two nodes that are silent but for one contribution, and three runs that come to nothing: by the deadline, by a
+    model that is not there any more, and because both nodes are revoked.
+    """
+    sessions = [_session(home) for home in homes]
     async with client(live.operator) as talk:
-        late = await begin(talk, a_job(count=1, deadline=1.0, attempts=1), live.folder / "late", "points")
+        for session in sessions:
+            await insist(lambda session=session: session.call("POST", "/v1/work", ASK, Work))
+        late = await begin(talk, a_job(count=1, deadline=1.0, attempts=1), live.folder / "late", POINTS)
         assert (await ended(talk, late)).run.state == "failed"
-        lost = await begin(talk, a_job(count=1, attempts=1), live.folder / "lost", "points")
+        job = a_job(count=1)
+        robbed = await begin(talk, job, live.folder / "robbed", Wanted("points", nodes=("one",)))
+        for part in (live.folder / "server" / "blobs" / f"run-{robbed}").iterdir():
+            part.unlink()
+        await _contribute(sessions[0], job, live.folder / "robbed")
+        news = await ended(talk, robbed)
+        assert news.run.state == "failed"
+        assert "there is no such part" in news.run.detail
+        lost = await begin(talk, a_job(count=1, attempts=1), live.folder / "lost", POINTS)
         for name in ("one", "two"):
             assert (await insist(lambda name=name: talk.revoke(name))).revoked
         assert (await ended(talk, lost)).run.state == "failed"
-        return late, lost
+    for session in sessions:
+        await session.close()
+    return [late, robbed, lost]
 
 
-async def _offer(home: NodeHome) -> None:
+def _session(home: NodeHome) -> Session:
     config = home.config
     transport = HttpTransport(config.address, home.authority.read_text("ascii"))
-    session = Session(transport, SigningKey.load(home.signing_key), config.deployment, time.time, patience=1.0)
-    ask = Ask(open=(), datasets=("points",), wait=0.0)
-    try:
-        await insist(lambda: session.call("POST", "/v1/work", ask, Work))
-    finally:
-        await session.close()
+    return Session(transport, SigningKey.load(home.signing_key), config.deployment, time.time, patience=1.0)
+
+
+async def _contribute(session: Session, job: ct.Job, folder: Path) -> None:
+    """Nothing but zeros."""
+    (assignment,) = (await insist(lambda: session.call("POST", "/v1/work", ASK, Work))).open
+    values = job.exchange.contribution
+    file = folder / "zeros"
+    file.write_bytes(b"".join(written({name: np.zeros(value.size, np.float32) for name, value in values.items()})))
+    vectors = await insist(lambda: session.upload(file))
+    given = Contributed(vectors=vectors, weight=1.0, metrics=dict.fromkeys(job.exchange.metrics, (1.0, 1.0)))
+    path = f"/v1/runs/{assignment.run}/leases/{assignment.lease}/contribution"
+    assert (await insist(lambda: session.call("POST", path, given, Verdict))).accepted

@@ -18,6 +18,7 @@ from comity.wire.messages import Rounds
 from comity.wire.transport import TransportError
 
 T = TypeVar("T")
+DIGITS = Wanted("digits")
 _PATIENCE = 1.0
 """Seconds of pauses within a call, before it is made anew: the pauses of one call grow."""
 
@@ -32,11 +33,11 @@ def client(identity: Path, address: str | None = None) -> Client:
     return Client(IdentityFolder(identity), address, patience=_PATIENCE)
 
 
-async def begin(talk: Client, job: Job, folder: Path, dataset: str = "digits") -> str:
+async def begin(talk: Client, job: Job, folder: Path, wanted: Wanted = DIGITS) -> str:
     """Submit `job`: the id of the run."""
     run = secrets.token_hex(8)
     folder.mkdir(exist_ok=True)
-    await insist(lambda: talk.submit(job, Wanted(dataset), source_of(job), folder, run))
+    await insist(lambda: talk.submit(job, wanted, source_of(job), folder, run))
     return run
 
 
