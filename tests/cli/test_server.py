@@ -198,3 +198,14 @@ def test_without_an_identity_one_is_told_how_to_get_one(tmp_path: Path) -> None:
     refused = comity("runs", "list", COMITY_IDENTITY=str(tmp_path))
     assert refused.exit_code == 2
     assert "comity join TOKEN" in refused.output
+
+
+def test_who_holds_the_folder_can_make_an_admin_where_no_other_is_left(live: Live, tmp_path: Path) -> None:
+    made = comity("server", "admin", live.folder / "server", "second", "--out", tmp_path / "second")
+    assert made.exit_code == 0, made.output
+    mine = {"COMITY_IDENTITY": str(tmp_path / "second")}
+    assert comity("server", "invite", "somebody", **mine).exit_code == 0
+    again = comity("server", "admin", live.folder / "server", "second", "--out", tmp_path / "third")
+    assert again.exit_code != 0
+    assert "already" in again.output
+    assert "second" in comity("server", "audit", "show", "--folder", live.folder / "server", "--action", "added").output

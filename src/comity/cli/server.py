@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
@@ -14,13 +12,13 @@ from urllib.parse import urlsplit
 import typer
 from rich.markup import escape
 
-from comity.cli import server_audit, words
+from comity.cli import server_audit, server_keys, words
 from comity.cli.connection import Conversation, asking
 from comity.cli.reporting import err, out, reported, tell
 from comity.cli.server_home import check_installed, opened
+from comity.cli.server_keys import Folder, Names, certified_hosts
 from comity.cli.words import AsJson, Debug, duration, group, moment, paragraphs
 from comity.core.errors import ConfigError, MissingDependency
-from comity.core.files import replace_file
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -34,17 +32,8 @@ app = group(
     "[bold]comity node start[/bold].",
     "Example: [bold]comity server init study --address https://study.example.org:8443[/bold]",
 )
+app.add_typer(server_keys.app)
 app.add_typer(server_audit.app, name="audit")
-
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The server's folder.", show_default=False)]
-Names = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--name-in-certificate",
-        metavar="HOST",
-        help="One more name or IP address by which parties reach the server; may be repeated.",
-    ),
-]
 
 
 @app.command(
@@ -103,7 +92,7 @@ def init(
             address=where,
             host=host,
             port=port or urlsplit(where).port or 443,
-            hosts=_hosts(where, names or ()),
+            hosts=certified_hosts(where, names or ()),
             now=time.time,
             registrar=None if registrar is None else PublicKey.load(registrar),
             journal=journal,
@@ -233,58 +222,6 @@ def invite(
 
 @app.command(
     help=paragraphs(
-        "Issue the server's certificate anew: for other names, or before it expires. Members need nothing new, for "
-        "they trust the authority; restart the server.",
-        "Example: [bold]comity server certify study --name-in-certificate 10.0.0.7[/bold]",
-    )
-)
-def certify(folder: Folder, names: Names = None, debug: Debug = False) -> None:
-    with reported(debug):
-        check_installed()
-        from comity.server.config import read
-        from comity.server.home import ServerHome
-
-        hosts = _hosts(read(folder, {}).address, names or ())
-        ServerHome(folder).certify(hosts, time.time)
-        out.print(f"issued for {escape(', '.join(hosts))}; now restart the server")
-
-
-@app.command(
-    "sign-request",
-    help=paragraphs(
-        "Sign a member's request for a certificate, where the server asks for client certificates. It is good for "
-        "opening connections and for nothing else; end a membership by `comity nodes revoke`.",
-        "Example: [bold]comity server sign-request study north.csr --out north.pem --valid 90d[/bold]",
-    ),
-)
-def sign_request(
-    folder: Folder,
-    request: Annotated[Path, typer.Argument(metavar="CSR", help="The member's request.", show_default=False)],
-    into: Annotated[
-        Path | None, typer.Option("--out", metavar="CERT", help="The certificate.", show_default="NAME.pem")
-    ] = None,
-    valid: Annotated[str, typer.Option("--valid", metavar="TIME", help="How long it is good: 12h, 90d.")] = "90d",
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    with reported(debug):
-        check_installed()
-        from comity.identity.certificates import Authority
-        from comity.server.home import AUTHORITY
-
-        lifetime = timedelta(seconds=duration(valid, "--valid"))
-        try:
-            pem = request.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"the request cannot be read: {error.strerror or error}", where=str(request)) from error
-        name, certificate = Authority.load(folder / AUTHORITY).sign_request(pem, time.time(), lifetime)
-        file = into or Path(f"{name}.pem")
-        replace_file(file, certificate)
-        tell({"name": name, "certificate": str(file)}, f"the certificate of [bold]{name}[/bold] is in {file}", as_json)
-
-
-@app.command(
-    help=paragraphs(
         "Copy the database and all models into a new folder, as they are at one moment; the server may go on.",
         "Keys and settings are not copied. Keep server.toml, authority.pem, registrar.pem, registrar.pub, server.pem "
         "and server.key once, in a safe place: they do not change.",
@@ -349,11 +286,6 @@ def _address(address: str | None, port: int | None) -> str:
     from comity.wire.http import server_address
 
     return server_address(address or f"https://{socket.gethostname()}:{port or 8443}", "--address")
-
-
-def _hosts(address: str, more: Sequence[str]) -> list[str]:
-    """The names in the certificate: that of the address, this machine's own, and what is given."""
-    return list(dict.fromkeys([str(urlsplit(address).hostname), "localhost", "127.0.0.1", *more]))
 
 
 def _install(operator: IdentityFolder) -> Path | None:

@@ -82,7 +82,10 @@ class ServerHome:
         registrar.save(self._registrar_public)
         self.certify(hosts, now)
         with closing(Journal.open(self._journal_url(journal))) as opened:
-            self._add_operator(opened, name, address, authority.pem, registrar, now())
+            operator = Membership(
+                name=OPERATOR, role="admin", address=address, deployment=name, registrar=registrar.public
+            )
+            _admit(opened, IdentityFolder(self.path / OPERATOR), operator, authority.pem, now())
         # A JSON text of one line is a basic string of TOML.
         texts = {key: json.dumps(text) for key, text in (("name", name), ("address", address), ("host", host))}
         text = _STARTER.format(**texts, port=port, journal=json.dumps(journal))
@@ -94,24 +97,18 @@ class ServerHome:
         replace_file(self.path / "server.key", key, mode=0o600)
         replace_file(self.path / "server.pem", certificate)
 
-    def _add_operator(
-        self, journal: Journal, name: str, address: str, authority: str, registrar: PublicKey, now: float
-    ) -> None:
-        signing, agreement = SigningKey.new(), AgreementKey.new()
-        journal.add_member(
-            Member(
-                name=OPERATOR,
-                role="admin",
-                signing_key=signing.public,
-                agreement_key=agreement.public,
-                enrolled=now,
-                expires=now + LIFETIME,
-            )
-        )
+    def add_admin(self, config: ServerConfig, name: str, into: IdentityFolder, now: float) -> None:
+        """A new admin with keys in `into`. Raises `ConfigError` and `IdentityError` where name or folder are taken."""
+        into.check_free()
+        registrar, authority = self._signer().public, Authority.load(self.path / AUTHORITY)
         membership = Membership(
-            name=OPERATOR, role="admin", address=address, deployment=name, registrar=registrar.public
+            name=name, role="admin", address=config.address, deployment=config.name, registrar=registrar
         )
-        IdentityFolder(self.path / OPERATOR).write(membership, authority, signing, agreement)
+        with closing(Journal.open(self._journal_url(config.journal))) as journal:
+            if journal.member(name) is not None:
+                raise ConfigError(f"{name} is or was a member already", where="NAME", mend="choose another name")
+            _admit(journal, into, membership, authority.pem, now)
+            journal.note(now, "server folder", "added", name)
 
     def open(
         self,
@@ -167,3 +164,18 @@ class ServerHome:
         """A relative path of SQLite is in this folder."""
         prefix, _, path = url.partition(":///")
         return f"{prefix}:///{self.path / path}" if prefix == "sqlite" else url
+
+
+def _admit(journal: Journal, folder: IdentityFolder, membership: Membership, authority: str, now: float) -> None:
+    """A member without an invitation, with new keys in `folder`, which are there before anybody relies on them."""
+    signing, agreement = SigningKey.new(), AgreementKey.new()
+    member = Member(
+        name=membership.name,
+        role=membership.role,
+        signing_key=signing.public,
+        agreement_key=agreement.public,
+        enrolled=now,
+        expires=now + LIFETIME,
+    )
+    folder.write(membership, authority, signing, agreement)
+    journal.add_member(member)
