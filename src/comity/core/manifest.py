@@ -35,8 +35,12 @@ def canonical(node: Json) -> str:
 
 
 def digest(node: Json) -> str:
-    """SHA-256 of the canonical text, in hexadecimal."""
-    return hashlib.sha256(canonical(node).encode()).hexdigest()
+    """SHA-256 of the canonical text, in hexadecimal. Raises `ManifestError` for a text that no file can hold."""
+    try:
+        content = canonical(node).encode()
+    except UnicodeEncodeError:
+        raise ManifestError("a half of a character (a lone surrogate) is no text", where="manifest") from None
+    return hashlib.sha256(content).hexdigest()
 
 
 def parse(text: str) -> Json:

@@ -20,7 +20,7 @@ def parse(content: bytes, where: str) -> dict[str, Any]:
     """The document of a file. Raises `ConfigError` where it is no TOML in UTF-8."""
     try:
         return tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also for numbers and nesting that no reader takes
         raise ConfigError(f"this is no TOML: {error}", where=where, mend="correct that line") from None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from comity.core import manifest
 from comity.core.arrays import Array
 from comity.core.errors import ComityError, LearnerError, ManifestError
-from comity.core.layout import Layout
+from comity.core.layout import Entry, Layout, Part
 from comity.core.manifest import Json
 from comity.core.seeds import Seed
 from comity.learners.base import Hardware, Trainer
@@ -20,6 +20,7 @@ from comity.learners.metrics.base import Metric
 from comity.learners.plan import LocalPlan
 
 _MOST_ENTRIES = 1 << 34
+_PARTS: tuple[Part, ...] = get_args(Part)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,15 @@ def _readable(nodes: Iterable[Json]) -> Iterable[Metric]:
 
 def _check(layout: Layout) -> None:
     """Raise `ManifestError` unless every array lies inside its vector, which has a size that can exist."""
+    if not isinstance(layout.entries, tuple) or not isinstance(layout.ties, Mapping):
+        raise ManifestError("this is no layout", where="layout")
+    if not all(isinstance(name, str) for name in layout.ties.values()):
+        raise ManifestError("a tie to what is no name", where="layout.ties")
     for entry in layout.entries:
+        if not isinstance(entry, Entry) or not isinstance(entry.shape, tuple):
+            raise ManifestError("this is no array of a layout", where="layout.entries")
+        if not isinstance(entry.name, str) or not isinstance(entry.dtype, str) or entry.part not in _PARTS:
+            raise ManifestError("an array of a kind that there is not", where="layout.entries")
         size = 1
         for length in entry.shape:
             if not isinstance(length, int) or isinstance(length, bool) or not 0 <= length <= _MOST_ENTRIES:

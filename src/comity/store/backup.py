@@ -74,22 +74,31 @@ def restore(source: Path, journal: Journal, blobs: Blobs) -> Backup:
         raise StoreError(f"{facts.parts} parts were saved, {count} are there", where=str(source))
     with TemporaryDirectory() as scratch:
         shutil.copyfile(source / _JOURNAL, Path(scratch) / _JOURNAL)
-        saved = _opened(Path(scratch) / _JOURNAL)
         try:
-            with saved.database.snapshot() as old, journal.database.write() as new:
-                rows = _copy_rows(old, new)
-                if rows != facts.rows:
-                    raise StoreError(f"{facts.rows} rows were saved, {rows} are there", where=str(source))
-        finally:
-            saved.close()
+            _take(Path(scratch) / _JOURNAL, journal, facts.rows, str(source))
+        except (ValueError, TypeError, RecursionError) as error:  # what is in a damaged file is no text, or no JSON
+            mend = "restore another backup"
+            raise StoreError(f"the backup's journal is damaged: {error}", where=str(source), mend=mend) from error
     journal.check_audit()
     return facts
+
+
+def _take(saved_at: Path, journal: Journal, count: int, where: str) -> None:
+    """Copy a saved journal of so many rows, all or none."""
+    saved = _opened(saved_at)
+    try:
+        with saved.database.snapshot() as old, journal.database.write() as new:
+            rows = _copy_rows(old, new)
+            if rows != count:
+                raise StoreError(f"{count} rows were saved, {rows} are there", where=where)
+    finally:
+        saved.close()
 
 
 def _facts(source: Path) -> Backup:
     try:
         return Backup(**json.loads((source / _FACTS).read_text()))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise StoreError("this is no whole backup", where=str(source), mend="take another one") from error
 
 
