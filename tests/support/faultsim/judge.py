@@ -28,26 +28,30 @@ from comity.store.rows import Record, RunRow
 from comity.transforms.chain import conclude
 from comity.wire.digests import blob_of, sha256
 from support.faultsim.plan import Plan, plan
-from support.faultsim.stage import RUN, Stage, simulated
+from support.faultsim.stage import Stage, simulated
 
 
 def faults(stage: Stage) -> Iterator[str]:
     """Everything that should not be; nothing where all is well."""
     yield from stage.faults
     yield from (f"taken twice: {request}" for request in stage.network.twice)
-    if stage.outcome is None:
+    if not stage.outcomes:
         return
     expected = {"completed", "stopped"} if stage.plan.stopped is not None else {"completed"}
-    if stage.outcome.state not in expected:
-        yield f"the run has {stage.outcome.state}: {stage.outcome.detail}"
+    for outcome in stage.outcomes:
+        if outcome.state not in expected:
+            yield f"run {outcome.id} has {outcome.state}: {outcome.detail}"
     journal = Journal.open(f"sqlite:///{stage.server_folder / 'journal.db'}")
     try:
-        row, records = journal.run(RUN), journal.records(RUN)
-        assert row is not None
-        yield from _records(row, records)
-        yield from _models(stage.plan, row, records)
-        yield from _store(stage, row, records)
-        yield from _nodes(stage, records)
+        accepted: set[tuple[str, str, int]] = set()
+        for run in stage.plan.jobs:
+            row, records = journal.run(run), journal.records(run)
+            assert row is not None
+            yield from _records(row, records)
+            yield from _models(stage.plan, row, records)
+            yield from _store(stage, row, records)
+            accepted |= _contributed(records)
+        yield from _nodes(stage, accepted)
         journal.check_audit()
     finally:
         journal.close()
@@ -72,7 +76,7 @@ def _models(plan: Plan, row: RunRow, records: list[Record]) -> Iterator[str]:
 
     All is computed once more, from the journal's order of events alone.
     """
-    job, live = plan.job, _unread(row)
+    job, live = plan.jobs[row.id], _unread(row)
     side = PartySide(job, plan.data, Hardware())
     models = {0: job.program.init(job.root_seed)}
     memory: dict[str, Any] = {party: {} for party in plan.data.ids}
@@ -105,10 +109,12 @@ def _models(plan: Plan, row: RunRow, records: list[Record]) -> Iterator[str]:
             if blob_of(b"".join(written(states.flatten(state)))).digest != body["state"]["digest"]:
                 yield f"the model after round {commit.round + 1} is not what its contributions make"
         live.apply(record)
-    if plan.complete:
+    if plan.complete(row.id):
         # Another attempt asks in another order, and sums of floats depend on it.
         width = 1e-6 if again else 0.0
-        if not np.allclose(job.program.weights(models[max(models)]), _expected(plan.seed), rtol=0.0, atol=width):
+        if not np.allclose(
+            job.program.weights(models[max(models)]), _expected(plan.seed, row.id), rtol=0.0, atol=width
+        ):
             yield "the model is not the simulation's"
 
 
@@ -121,20 +127,28 @@ def _store(stage: Stage, row: RunRow, records: list[Record]) -> Iterator[str]:
     StoredVectors.open(blobs, run_owner(row.id), live.model.state).check_digest()
 
 
-def _nodes(stage: Stage, records: list[Record]) -> Iterator[str]:
+def _contributed(records: list[Record]) -> set[tuple[str, str, int]]:
+    """Run, party and lease of what was accepted."""
+    bodies: list[tuple[str, Any]] = [(record.run, record.body) for record in records if record.kind == "contributed"]
+    return {(run, body["party"], body["lease"]) for run, body in bodies}
+
+
+def _nodes(stage: Stage, accepted: set[tuple[str, str, int]]) -> Iterator[str]:
     """Logs hold together; what a node was told has counted is in the journal; and nothing lies about at the end."""
-    written_down = {(record.body["party"], record.body["lease"]) for record in records if record.kind == "contributed"}
     for party in stage.plan.data.ids:
         home = stage.home(party)
         checked = verify(home.log_file)
         if not checked.sound:
             yield f"the log of {party}: {checked}"
-        sent: dict[int, str] = {}
+        sent: dict[Any, str] = {}
         for entry in entries(home.log_file):
-            lease = entry.facts.get("lease")
-            if entry.kind == "verdict" and entry.facts["accepted"] and (party, lease) not in written_down:
+            run, lease = entry.facts.get("run", ""), entry.facts.get("lease", -1)
+            if entry.kind == "verdict" and entry.facts["accepted"] and (run, party, lease) not in accepted:
                 yield f"{party} was told that lease {lease} counts, and the journal does not know"
-            if entry.kind == "leaving" and sent.setdefault(lease, entry.facts["digest"]) != entry.facts["digest"]:
+            if (
+                entry.kind == "leaving"
+                and sent.setdefault((run, lease), entry.facts["digest"]) != entry.facts["digest"]
+            ):
                 yield f"{party} has sent two things under lease {lease}"
         if left := [*home.outbox.iterdir(), *home.scratch.glob("*/*")]:
             yield f"{party} keeps {[str(path.relative_to(home.path)) for path in left]}"
@@ -146,8 +160,7 @@ def _unread(row: RunRow) -> LiveRun:
 
 
 @lru_cache(maxsize=512)
-def _expected(seed: int) -> Any:
+def _expected(seed: int, run: str) -> Any:
     drawn = plan(seed)
-    return simulated(
-        ct.Job(drawn.job.program, ct.Rounds(count=drawn.job.rounds.count), seed=drawn.job.seed), drawn.data
-    )
+    job = drawn.jobs[run]
+    return simulated(ct.Job(job.program, ct.Rounds(count=job.rounds.count), seed=job.seed), drawn.data)

@@ -17,6 +17,7 @@ PROGRAMS = (
     ct.Scaffold(Quadratic(), PLAN),
     ct.FedDyn(Quadratic(), PLAN, alpha=0.1),
 )
+RUNS = ("00000000000000aa", "00000000000000bb")
 MENDED = 600.0
 """Seconds after which nothing fails any more."""
 
@@ -33,14 +34,14 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Plan:
-    """A job and its parties, the weather until everything is mended, and what befalls each machine.
+    """Jobs by their runs and who takes part, the weather until everything is mended, and what befalls each machine.
 
     `fuses` are, for each machine, the numbers of operations on its disk after which it loses its power, one after
     another; `downtimes` the seconds until it is started again; `skews` what its clock is off by at each start.
     """
 
     seed: int
-    job: ct.Job
+    jobs: dict[str, ct.Job]
     data: Points
     weather: Weather
     fuses: dict[str, list[int]]
@@ -51,10 +52,9 @@ class Plan:
     seconds: float
     stopped: float | None
 
-    @property
-    def complete(self) -> bool:
+    def complete(self, run: str) -> bool:
         """Whether every round needs everybody, so that there is one right model."""
-        rounds = self.job.rounds
+        rounds = self.jobs[run].rounds
         return isinstance(rounds, ct.Rounds) and rounds.quorum == len(self.data) and self.stopped is None
 
 
@@ -62,14 +62,15 @@ def plan(seed: int) -> Plan:
     """The schedule of this number: always the same."""
     random = Random(seed)
     parties = random.randint(2, 4)
-    job, data = _job(random, parties), Points.random(parties, seed=seed % 7)
+    jobs = {run: _job(random, parties) for run in RUNS[: random.choice([1, 1, 1, 2])]}
+    data = Points.random(parties, seed=seed % 7)
     machines = ["server", *data.ids]
     fuses = {
         name: [random.randint(1, 150 if name == "server" else 80) for _ in range(_few(random))] for name in machines
     }
     return Plan(
         seed=seed,
-        job=job,
+        jobs=jobs,
         data=data,
         weather=_weather(random),
         fuses=fuses,

@@ -47,7 +47,6 @@ from support.faultsim.plan import MENDED, Plan, Trouble
 from support.quadratic import Points
 
 RESEARCHER = "researcher"
-RUN = "00000000000000aa"
 LONGEST = 6 * 3600.0
 """Virtual seconds within which a run must be over."""
 SETTLING = 150.0
@@ -64,7 +63,7 @@ class Stage:
     machines: dict[str, Machine]
     trace: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    outcome: RunFacts | None = None
+    outcomes: list[RunFacts] = field(default_factory=list)
     well: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def pause(self, seconds: float) -> None:
@@ -104,7 +103,7 @@ class Computing:
         await asyncio.sleep(self.random.expovariate(1.0 / self.plan.seconds))
         operate()
         try:
-            side = PartySide(self.plan.job, self.plan.data, Hardware())
+            side = PartySide(self.plan.jobs[task.run], self.plan.data, Hardware())
             sent = read_broadcast(side, {name: str(file) for name, file in task.broadcast.items()})
             kept = read_memory(side, None if task.memory is None else str(task.memory), counted=task.counted)
             [batch] = side.answer(sent, [Task(task.party, task.lease, task.round, task.budget, kept)])
@@ -158,7 +157,8 @@ async def play(plan: Plan, template: Template, folder: Path) -> Stage:
     sync, os.fsync = os.fsync, lambda handle: None
     try:
         async with asyncio.timeout(LONGEST):
-            stage.outcome = await _submit_and_watch(stage, keys[RESEARCHER])
+            followed = [_submit_and_watch(stage, keys[RESEARCHER], run) for run in plan.jobs]
+            stage.outcomes.extend(await asyncio.gather(*followed))
         stage.mend()
         await asyncio.sleep(SETTLING)
     except TimeoutError:
@@ -314,37 +314,37 @@ async def _happen(stage: Stage, trouble: Trouble) -> None:
         stage.network.cut_off.discard(machine.name)
 
 
-async def _submit_and_watch(stage: Stage, key: SigningKey) -> RunFacts:
+async def _submit_and_watch(stage: Stage, key: SigningKey, run: str) -> RunFacts:
     """What a submitter does, as often as it takes."""
-    machine, job = stage.machines[RESEARCHER], stage.plan.job
+    machine, job = stage.machines[RESEARCHER], stage.plan.jobs[run]
     line = Line(stage.network, machine)
-    session = Session(line, key, NAME, machine.now, _tokens(stage, RESEARCHER))
+    session = Session(line, key, NAME, machine.now, _tokens(stage, RESEARCHER, run))
     layout = manifest.canonical(manifest.encode(job.program.model.layout))
     state = b"".join(written(states.flatten(job.program.init(job.root_seed))))
 
     async def submit() -> RunFacts:
         start = await session.upload(state)
-        wish = Submit(run=RUN, manifest=job.to_json(), layout=layout, start=start, dataset="points")
+        wish = Submit(run=run, manifest=job.to_json(), layout=layout, start=start, dataset="points")
         facts = await session.call("POST", "/v1/runs", wish, RunFacts)
         assert facts is not None
         return facts
 
     facts = await _persist(stage, submit)
-    stage.note("submitted")
+    stage.note(f"{run} is submitted")
     if stage.plan.stopped is not None:
         await asyncio.sleep(stage.plan.stopped)
         stage.note("to be stopped")
-        await _persist(stage, lambda: session.call("POST", f"/v1/runs/{RUN}/stop", None, RunFacts, timeout=60.0))
+        await _persist(stage, lambda: session.call("POST", f"/v1/runs/{run}/stop", None, RunFacts, timeout=60.0))
 
     async def watch(after: int) -> Rounds:
         query = {"after": str(after), "wait": "30"}
-        rounds = await session.call("GET", f"/v1/runs/{RUN}", None, Rounds, query, timeout=60.0)
+        rounds = await session.call("GET", f"/v1/runs/{run}", None, Rounds, query, timeout=60.0)
         assert rounds is not None
         return rounds
 
     while facts.state == "running":
         facts = (await _persist(stage, partial(watch, facts.rounds))).run
-        stage.note(f"{facts.rounds} rounds, {facts.state}")
+        stage.note(f"{run}: {facts.rounds} rounds, {facts.state}")
     return facts
 
 
@@ -357,9 +357,9 @@ async def _persist(stage: Stage, call: Any) -> Any:
             await asyncio.sleep(5.0)
 
 
-def _tokens(stage: Stage, name: str) -> Any:
+def _tokens(stage: Stage, name: str, more: str = "") -> Any:
     """Random bytes that are another machine's or another start's at no other."""
-    return Random(f"{stage.plan.seed} {name} {stage.machines[name].boots} token").randbytes
+    return Random(f"{stage.plan.seed} {name} {stage.machines[name].boots} token {more}").randbytes
 
 
 def _unheard(loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
