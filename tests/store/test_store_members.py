@@ -124,6 +124,26 @@ def test_revocation_holds_at_once_and_says_since_when(journal: Journal) -> None:
     assert not journal.revoke("south", 40.0)
 
 
+def test_who_was_looked_up_before_a_change_is_looked_up_anew(journal: Journal) -> None:
+    north = a_member("north")
+    journal.add_member(north)
+    key = north.signing_key
+
+    def found() -> tuple[object, ...]:
+        member = journal.member_by_key(thumbprint(key))
+        assert member is not None
+        return member.tags, member.datasets, member.revoked
+
+    assert found() == ((), (), False)
+    journal.change("north", ["wards"])
+    assert found() == (("wards",), (), False)
+    journal.offer("north", ["stays"])
+    assert found() == (("wards",), ("stays",), False)
+    journal.revoke("north", 2.0)
+    assert found() == (("wards",), ("stays",), True)
+    assert journal.member_by_key(thumbprint("A" * 43)) is None
+
+
 def test_tags_and_data_sets_are_replaced(journal: Journal) -> None:
     journal.add_member(a_member("north", tags=("old",), datasets=("old",)))
     assert journal.change("north", ("eu", "mri"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from comity.store import audit, members, rosters, runs
@@ -14,6 +15,8 @@ from comity.store.nonces import Nonces, NoncesInDatabase, NoncesInMemory
 from comity.store.rows import AuditRow, Record, RunRow
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from comity.core.manifest import Json
     from comity.wire.messages import Invite, Member
 
@@ -29,6 +32,7 @@ class Journal:
         self.database = database
         self._nonces: Nonces = NoncesInMemory() if database.is_sqlite else NoncesInDatabase(database)
         self._listeners: list[Listener] = []
+        self._known: dict[str, Member] = {}
 
     @classmethod
     def open(cls, url: str) -> Journal:
@@ -90,9 +94,18 @@ class Journal:
             return members.find(connection, name)
 
     def member_by_key(self, thumbprint: str) -> Member | None:
-        """The member with this signing key. Whether it is revoked or expired is for the caller to look at."""
+        """The member with this signing key. Whether it is revoked or expired is for the caller to look at.
+
+        Asked with every request. Where no other process changes members, it is kept until this one does; only when it
+        was last `seen` may then be old.
+        """
+        if (known := self._known.get(thumbprint)) is not None:
+            return known
         with self.database.read() as connection:
-            return members.by_key(connection, thumbprint)
+            member = members.by_key(connection, thumbprint)
+        if member is not None and self.database.is_sqlite:
+            self._known[thumbprint] = member
+        return member
 
     def invite(self, secret_digest: str, wish: Invite, expires: float) -> None:
         """Remember an invitation by the digest of its secret."""
@@ -107,7 +120,7 @@ class Journal:
         None where it is unknown, used, expired or for another name, where the name is held by a member that is neither
         revoked nor expired, and where a key is another's; the invitation is then as it was.
         """
-        with self.database.write() as connection:
+        with self._changing_members() as connection:
             member = members.enrol(
                 connection,
                 secret_digest,
@@ -123,22 +136,22 @@ class Journal:
 
     def add_member(self, member: Member) -> None:
         """Without an invitation: the first admin. Raises `StoreError` where the name or a key is taken."""
-        with self.database.write() as connection:
+        with self._changing_members() as connection:
             members.add(connection, member)
 
     def revoke(self, name: str, now: float) -> bool:
         """At once and for good. False where there is no such member."""
-        with self.database.write() as connection:
+        with self._changing_members() as connection:
             return members.revoke(connection, name, now)
 
     def change(self, name: str, tags: Sequence[str]) -> bool:
         """Replace a member's tags. False where there is no such member."""
-        with self.database.write() as connection:
+        with self._changing_members() as connection:
             return members.change(connection, name, tuple(tags))
 
     def offer(self, name: str, datasets: Sequence[str]) -> bool:
         """Replace the data sets that a member offers. True where that changed anything."""
-        with self.database.write() as connection:
+        with self._changing_members() as connection:
             return members.offer(connection, name, tuple(datasets))
 
     def saw(self, name: str, at: float) -> None:
@@ -151,7 +164,7 @@ class Journal:
 
         False where there is none, it is revoked, or one of the keys is another's.
         """
-        with self.database.write() as connection:
+        with self._changing_members() as connection:
             return members.rekey(
                 connection,
                 name,
@@ -160,6 +173,15 @@ class Journal:
                 agreement_key=agreement_key,
                 expires=expires,
             )
+
+    @contextmanager
+    def _changing_members(self) -> Iterator[Connection]:
+        """A transaction after which every member is looked up anew."""
+        try:
+            with self.database.write() as connection:
+                yield connection
+        finally:
+            self._known.clear()
 
     def publish_roster(self, issued: float, body: str) -> bool:
         """Keep a roster that the registrar signed at `issued`. False where there is one as new, or newer."""
