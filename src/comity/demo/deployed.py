@@ -35,6 +35,7 @@ from comity.runs.progress import Progress
 from comity.runs.run import Run, Settings, run
 from comity.server.home import OPERATOR, ServerHome
 from comity.simulation.simulation import Simulation
+from comity.wire.client import ProblemError
 from comity.wire.messages import Invite
 from comity.wire.transport import TransportError
 
@@ -165,6 +166,11 @@ async def _answers(client: Client) -> bool:
         return bool(await client.nodes())
     except TransportError:
         return False
+    except ProblemError as error:
+        # A server that has just started takes no signature from the second in which it did.
+        if error.status == 401:
+            return False
+        raise
 
 
 async def _until(processes: Processes, ready: Callable[[], Awaitable[bool]], what: str) -> None:
