@@ -217,8 +217,9 @@ class Federation:
 
     def revoked(self, party: str) -> None:
         """A party is no member any more: what it was asked for is lost, at once."""
+        self._presence.revoke(party)
         for live in self._runs.running():
-            self._runs.decide(live.row.id, lambda live: _lost(live, {party}, "its membership was revoked"))
+            self._runs.decide(live.row.id, lambda live: _lost(live, {party}, self._presence.reason(party)))
 
     def refresh(self, run: str) -> None:
         """Another replica has appended to `run`, or, where that is empty, may have to any."""
@@ -275,7 +276,7 @@ class Federation:
             yield "ticked", {}
         for assign in live.coordinator.outstanding if self._anybody(live) else ():
             if self._presence.gone([assign.party], live.row.created + assign.at):
-                yield from _lost(live, {assign.party}, f"not heard of for {self.absence:g} seconds")
+                yield from _lost(live, {assign.party}, self._presence.reason(assign.party))
 
     def standing(self) -> Standing:
         """How this replica stands at this moment."""
