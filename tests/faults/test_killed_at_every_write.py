@@ -158,6 +158,7 @@ def test_members_and_runs_that_come_to_nothing_are_what_they_were_though_the_ser
     assert found == [
         ["started", "ticked"],
         ["started", "contributed", "failed"],
+        ["started", "stopped"],
         ["started", "lost", "lost"],
     ]
     after = [death for death in suffered if death.when == "after"]
@@ -167,8 +168,8 @@ def test_members_and_runs_that_come_to_nothing_are_what_they_were_though_the_ser
 
 
 async def _time_passes(live: Live, homes: list[NodeHome]) -> list[str]:
-    """Two nodes that are silent but for one contribution, and three runs that come to nothing: by the deadline, by a
-    model that is not there any more, and because both nodes are revoked.
+    """Two nodes that are silent but for one contribution, and four runs that come to nothing: by the deadline, by a
+    model that is not there any more, by a person, and because both nodes are revoked.
     """
     sessions = [_session(home) for home in homes]
     async with client(live.operator) as talk:
@@ -184,13 +185,15 @@ async def _time_passes(live: Live, homes: list[NodeHome]) -> list[str]:
         news = await ended(talk, robbed)
         assert news.run.state == "failed"
         assert "there is no such part" in news.run.detail
+        stopped = await begin(talk, a_job(count=1), live.folder / "stopped", POINTS)
+        assert (await insist(lambda: talk.stop(stopped))).state == "stopped"
         lost = await begin(talk, a_job(count=1, attempts=1), live.folder / "lost", POINTS)
         for name in ("one", "two"):
             assert (await insist(lambda name=name: talk.revoke(name))).revoked
         assert (await ended(talk, lost)).run.state == "failed"
     for session in sessions:
         await session.close()
-    return [late, robbed, lost]
+    return [late, robbed, stopped, lost]
 
 
 def _session(home: NodeHome) -> Session:

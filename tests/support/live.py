@@ -24,7 +24,7 @@ def comity(*words: str | Path, **variables: str) -> Result:
     return RUNNER.invoke(app, [str(word) for word in words], env=variables)
 
 
-def until(ready: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(ready: Callable[[], bool], seconds: float = 120.0) -> None:
     """Wait for something that another process does."""
     end = time.monotonic() + seconds
     while not ready():
