@@ -56,6 +56,7 @@ class Models:
                         return
                     before = parts_of(self.runs.get(run))
                     after = self.runs.decide(run, await self._outcome(run, commit))
+                    await asyncio.sleep(0)  # whoever waits for the model is answered before old parts are let go
                     self._drop(before, after)
                     pause = _FIRST_PAUSE
                 except StoreError as error:
