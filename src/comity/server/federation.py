@@ -18,7 +18,7 @@ from comity.server.aggregate import Refusal, first_model, inspect
 from comity.server.bell import Bell
 from comity.server.description import described, job_digest
 from comity.server.errors import Conflict, NotFound, Unfit, Unreadable
-from comity.server.leftovers import drop_all_but, needed, parts_before
+from comity.server.leftovers import let_go, look
 from comity.server.liverun import LiveRun
 from comity.server.liveruns import Draft, LiveRuns
 from comity.server.meanwhile import meanwhile
@@ -294,8 +294,7 @@ class Federation:
 
     async def tidy(self) -> None:
         """Drop old parts that no run needs. Raises `Unreadable` where nobody can tell what one needs."""
-        old = await asyncio.to_thread(parts_before, self.blobs, self.now() - _KEPT)
-        drop_all_but(needed(self.journal, self._runs), old, self.blobs)
+        let_go(await asyncio.to_thread(look, self.journal, self.blobs, self.now() - _KEPT), self._runs, self.blobs)
 
     async def settled(self) -> None:
         """Wait until no aggregation is under way."""

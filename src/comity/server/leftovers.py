@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from comity.server.aggregate import model_parts, parts_of, run_owner
@@ -15,29 +16,39 @@ Parts: TypeAlias = Mapping[str, set[str]]
 """Digests by their owner."""
 
 
-def parts_before(blobs: Blobs, at: float) -> dict[str, set[str]]:
-    """All parts that were written before `at` (seconds since 1970)."""
-    found: dict[str, set[str]] = {}
+@dataclass(frozen=True)
+class Found:
+    """What lies in the store since before some time, what runs that are over need of it, and the other runs."""
+
+    old: Parts
+    kept: Parts
+    running: tuple[str, ...]
+
+
+def look(journal: Journal, blobs: Blobs, before: float) -> Found:
+    """Look through all that there is, which takes its time and changes nothing; `before` is in seconds since 1970."""
+    old: dict[str, set[str]] = {}
     for part in blobs.each():
-        if part.written < at:
-            found.setdefault(part.owner, set()).add(part.digest)
-    return found
+        if part.written < before:
+            old.setdefault(part.owner, set()).add(part.digest)
+    over, running = [], []
+    for row in journal.runs():
+        if row.state == "running":
+            running.append(row.id)
+        elif run_owner(row.id) in old:
+            over.append(_last_model(journal, row.id))
+    return Found(old, union(over), tuple(running))
 
 
-def needed(journal: Journal, runs: LiveRuns) -> dict[str, set[str]]:
-    """What the runs of the journal need: all of those that go on, and the last model of those that are over.
-
-    Raises `Unreadable` where one that goes on cannot be read.
-    """
-    return union(_needed(journal, runs, row.id, row.state) for row in journal.runs())
-
-
-def _needed(journal: Journal, runs: LiveRuns, run: str, state: str) -> Parts:
-    if state == "running":
-        return parts_of(runs.get(run))
+def _last_model(journal: Journal, run: str) -> Parts:
     last = journal.last(run, "aggregated") or journal.last(run, "started")
     body: Any = None if last is None else last.body
     return {} if body is None else {run_owner(run): model_parts(Model.of(body))}
+
+
+def let_go(found: Found, runs: LiveRuns, blobs: Blobs) -> None:
+    """Drop of the old parts what no run needs. Raises `Unreadable` where nobody can tell what one needs."""
+    drop_all_but(union([found.kept, *(parts_of(runs.get(run)) for run in found.running)]), found.old, blobs)
 
 
 def union(parts: Iterable[Parts]) -> dict[str, set[str]]:
