@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -120,6 +121,12 @@ def read_entries(file: Path) -> tuple[Entry, ...]:
         content = file.read_bytes()
     except FileNotFoundError:
         return ()
+    return _entries(content, file)
+
+
+@lru_cache(maxsize=4)
+def _entries(content: bytes, file: Path) -> tuple[Entry, ...]:
+    """What `content` says: a node looks several times a round, and the file hardly ever changes."""
     document = tables.parse(content, str(file))
     given = document.get("dataset", [])
     if set(document) - {"dataset"} or not isinstance(given, list):
