@@ -4,17 +4,18 @@ Covered are the method, the path, the query and the digest of the body, but neit
 ends TLS changes nothing. The parameters are `created`, `expires`, `nonce`, `keyid`, `alg` and `tag`, the id of the
 deployment. All of them are demanded, nothing else is accepted, and there is one signature.
 
-The base of the signature is built here, because the profile has a fixed list of components and a clock that its caller
-holds; fields are parsed and written by `http_sf`.
+The base of the signature and the fields that are sent are written here, because the profile has a fixed list of
+components and a clock that its caller holds; fields that come are parsed by `http_sf`.
 """
 
 from __future__ import annotations
 
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
@@ -105,21 +106,12 @@ def sign(request: Request, key: Signer, deployment: str, now: float, nonce: byte
     `SignatureError` for a request that has no place in a signature: a method or a path that HTTP does not know.
     """
     headers = {"content-digest": content_digest(request.body), **request.headers}
-    parameters = {
-        "created": int(now),
-        "expires": int(now) + WINDOW,
-        "nonce": encode(nonce),
-        "keyid": key.id,
-        "alg": _ALGORITHM,
-        "tag": deployment,
-    }
-    member: Any = ([(name, {}) for name in _COMPONENTS], parameters)
     try:
-        headers["signature-input"] = http_sf.ser({_LABEL: member})
+        headers["signature-input"] = _described(int(now), encode(nonce), key.id, deployment)
     except ValueError as error:
         raise SignatureError(Fault.MALFORMED) from error
     signature = key.sign(_base(request, headers["content-digest"], headers["signature-input"]))
-    headers["signature"] = http_sf.ser({_LABEL: signature})
+    headers["signature"] = f"{_LABEL}=:{b64encode(signature).decode('ascii')}:"
     return Request(request.method, request.path, request.query, headers, request.body)
 
 
@@ -167,6 +159,20 @@ def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         fields[name] = f"{fields[name]}, {value}" if name in fields else value
     return fields
+
+
+def _described(created: int, nonce: str, keyid: str, deployment: str) -> str:
+    """Signature-Input as it is sent. Written here, for a client signs every request, and in its canonical form."""
+    components = " ".join(f'"{name}"' for name in _COMPONENTS)
+    times = f"created={created};expires={created + WINDOW}"
+    names = f'nonce="{nonce}";keyid={_quoted(keyid)};alg="{_ALGORITHM}";tag={_quoted(deployment)}'
+    return f"{_LABEL}=({components});{times};{names}"
+
+
+@lru_cache(maxsize=16)
+def _quoted(text: str) -> str:
+    """A string as a field holds it. Raises `ValueError` for one that no field can hold."""
+    return str(http_sf.ser(text))
 
 
 def _fields(request: Request) -> tuple[Any, bytes]:
