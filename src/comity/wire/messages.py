@@ -28,7 +28,8 @@ Signature: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}
 class Message(BaseModel):
     """A body. Unknown fields are refused, types are not coerced, NaN and infinities are no numbers."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    # Built when they are first used: a node uses few of them, and is to be small.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class Blob(Message):
