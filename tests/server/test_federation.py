@@ -9,6 +9,7 @@ import pytest
 
 import comity as ct
 from comity.programs.base import AnyProgram
+from comity.wire.messages import Ask
 from support.parties import Clock, HandDriven, enrol, opened, parties, play, submit, weights
 from support.quadratic import Points, Quadratic
 
@@ -67,6 +68,34 @@ def test_a_replica_that_starts_anew_at_any_record_goes_on_to_the_same_model(tmp_
         return weights(federation, facts.id, job)
 
     np.testing.assert_array_equal(asyncio.run(run()), expected)
+
+
+def test_a_party_is_answered_at_once_unless_it_knows_all_or_has_done_it(tmp_path: Path) -> None:
+    async def run() -> list[bool]:
+        federation = opened(tmp_path, Clock())
+        enrol(federation, list(DATA.ids))
+        job = ct.Job(PROGRAMS[0], ct.Rounds(count=3))
+        facts = await submit(federation, job)
+        party = parties(federation, job, DATA)["p0"]
+
+        async def at_once(*leases: int) -> bool:
+            ask = asyncio.create_task(
+                federation.work("p0", Ask(open=tuple((facts.id, lease) for lease in leases), wait=60))
+            )
+            await asyncio.sleep(0)
+            answered = ask.done()
+            federation.bell.ring_all()
+            await ask
+            return answered
+
+        [mine] = await party.assignments()
+        found = [await at_once(), await at_once(mine.lease), await at_once(mine.lease, 999)]
+        await party.contribute()
+        return [*found, await at_once(), await at_once(mine.lease), await at_once(999)]
+
+    unknown, known, ended, nothing, done, other = asyncio.run(run())
+    assert (unknown, known, ended) == (True, False, True)
+    assert (nothing, done, other) == (False, False, True)
 
 
 def test_what_rounds_have_used_up_is_let_go(tmp_path: Path) -> None:

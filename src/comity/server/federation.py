@@ -170,10 +170,19 @@ class Federation:
             self.bell.ring("time")
         with self._presence.asking(party):
             work = self._work(party)
-            if set(ask.open) == {(assignment.run, assignment.lease) for assignment in work.open}:
+            if not self._is_news(party, set(ask.open), work):
                 await self.bell.wait(("party", party), ask.wait)
                 work = self._work(party)
             return work
+
+    def _is_news(self, party: str, known: set[tuple[str, int]], work: Work) -> bool:
+        """Whether there is more to do than the party knows of, or less; what it has done, with success, is not told."""
+        wanted = {(assignment.run, assignment.lease) for assignment in work.open}
+        return not wanted <= known or any(not self._is_done(party, *lease) for lease in known - wanted)
+
+    def _is_done(self, party: str, run: str, lease: int) -> bool:
+        said = [live.verdict(party, lease) for live in self._runs.running() if live.row.id == run]
+        return any(one is not None and one[1].accepted for one in said)
 
     def _work(self, party: str) -> Work:
         return Work(open=tuple(assignment for live in self._runs.running() for assignment in live.assignments(party)))
