@@ -40,6 +40,7 @@ _COMPONENTS = ("@method", "@path", "@query", "content-digest")
 _PARAMETERS = {"created": int, "expires": int, "nonce": str, "keyid": str, "alg": str, "tag": str}
 _ALGORITHM = "ed25519"
 _LIMITS = {"signature-input": 1024, "signature": 256, "content-digest": 128}
+_SIGNATURE = re.compile(r"([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/]*={0,2}):")
 _METHOD = re.compile(r"[A-Z]{1,16}")
 _PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2}){0,2000}")
 _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
@@ -181,13 +182,23 @@ def _fields(request: Request) -> tuple[Any, bytes]:
         raise SignatureError(Fault.MISSING)
     if any(len(request.headers[name]) > limit for name, limit in _LIMITS.items()):
         raise SignatureError(Fault.MALFORMED)
-    inputs, signatures = _dictionary(request.headers["signature-input"]), _dictionary(request.headers["signature"])
-    if len(inputs) != 1 or inputs.keys() != signatures.keys():
+    inputs = _dictionary(request.headers["signature-input"])
+    label, signature = _signature(request.headers["signature"])
+    if list(inputs) != [label] or not isinstance(inputs[label][0], list):
         raise SignatureError(Fault.MALFORMED)
-    (member,), ((signature, extra),) = inputs.values(), signatures.values()
-    if not isinstance(member[0], list) or not isinstance(signature, bytes) or extra:
+    return inputs[label], signature
+
+
+def _signature(text: str) -> tuple[str, bytes]:
+    """The label and the bytes of a Signature with one member and no parameters, in its canonical form."""
+    named = _SIGNATURE.fullmatch(text)
+    try:
+        signature = b"" if named is None else b64decode(named[2])
+    except ValueError:
+        named = None
+    if named is None or b64encode(signature).decode("ascii") != named[2]:
         raise SignatureError(Fault.MALFORMED)
-    return member, signature
+    return named[1], signature
 
 
 def _dictionary(text: str) -> dict[str, Any]:
