@@ -12,6 +12,7 @@ a hundred times would take minutes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -118,23 +119,26 @@ _FIRST_OF_OTHERS = 1 << 62
 
 def main(folder: Path, file: Path) -> None:
     """Start the server, and again whenever it was killed."""
-    child = 0
+    child, told = 0, False
 
     def end(number: int, frame: object) -> None:
-        nonlocal child
-        if child:
+        nonlocal told
+        told = True
+        with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGTERM)
-        else:
-            sys.exit()
 
     signal.signal(signal.SIGTERM, end)
-    while True:
+    while not told:
+        # A signal that came before `child` is known would end nobody.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         child = os.fork()
         if not child:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             arm(Fate(file))
             serve(folder, read(folder, {}))
             os._exit(0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
             sys.exit(os.waitstatus_to_exitcode(status))
