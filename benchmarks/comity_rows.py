@@ -115,7 +115,7 @@ async def idle(parties: int, seconds: float) -> Figures:
     async with federation(parties) as here:
         nodes = [here.pid(name) for name in names(parties)]
         await asyncio.sleep(_SETTLE)
-        server, each = await busy([here.server], seconds), await busy(nodes, seconds)
+        server, each = await asyncio.gather(busy([here.server], seconds), busy(nodes, seconds))
         return {
             "busy server": server,
             "busy node": each / parties,

@@ -41,9 +41,10 @@ async def idle(nodes: int, seconds: float, binaries: Path) -> Figures:
     """Seconds of a processor in a minute, and memory, with the processes that Flower starts beside each."""
     async with federation(nodes, binaries) as (here, _):
         pids = [node.pid for node in here.nodes]
+        server, each = await asyncio.gather(busy([here.link.pid], seconds), busy(pids, seconds))
         return {
-            "busy server": await busy([here.link.pid], seconds),
-            "busy node": await busy(pids, seconds) / nodes,
+            "busy server": server,
+            "busy node": each / nodes,
             "memory of the server": resident(here.link.pid),
             "memory of a node": fmean(map(resident, pids)),
         }
