@@ -84,6 +84,10 @@ EXAMPLES = (
     b'{"files":{"' + b"a/" * 99 + b'a":""}}',
     (1 << 63).to_bytes(8, "little") + b"{}",
     (2).to_bytes(8, "little") + b"{}",
+    b'[[dataset]]\nname = "d"\npath = "~nobody-of-this-name"\n',
+    # A key of a version that OpenSSL knows and cannot read.
+    b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VvBCIEIDkpiljNRg1RC+i0k7fbztBUb+XJf95gkTPZgyHm+I/d\n"
+    b"-----END PRIVATE KEY-----\n",
     b"-----BEGIN PRIVATE KEY-----\n" + b"A" * 70_000 + b"\n-----END PRIVATE KEY-----\n",
 )
 

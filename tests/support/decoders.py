@@ -10,12 +10,18 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 import comity as ct
 from comity.core import manifest, tables
@@ -85,6 +91,7 @@ def decoders() -> dict[str, Decoder]:
         Decoder("signing key", _in_file(SigningKey.load), _keys),
         Decoder("agreement key", _in_file(AgreementKey.load), _keys),
         Decoder("authority", _in_file(Authority.load), _keys),
+        Decoder("certificate request", _certificate_request, _certificate_requests),
     ]
     return {one.name: one for one in made}
 
@@ -317,6 +324,20 @@ def _tables() -> list[bytes]:
     server = 'name = "study"\naddress = "https://comity.test:8443"\nport = 8443\n'
     data = '[[dataset]]\nname = "digits"\npath = "digits.csv"\ntarget = "target"\n'
     return [text.encode() for text in (policy, node, server, data, "a = 1979-05-27T07:32:00Z\nb = [1, [2.5e3]]\n")]
+
+
+_AUTHORITY = Authority.new("Comity test", NOW)
+
+
+def _certificate_request(data: bytes) -> Any:
+    return _AUTHORITY.sign_request(data, NOW, timedelta(days=1))
+
+
+def _certificate_requests() -> list[bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "north")])
+    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    return [made.public_bytes(Encoding.PEM)]
 
 
 def _keys() -> list[bytes]:

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -59,9 +59,10 @@ class Authority:
         secret, pem = read_key(path, ec.EllipticCurvePrivateKey, what="certificate authority", mend=mend)
         try:
             certificate = x509.load_pem_x509_certificate(pem)
-        except ValueError as error:
+            of_certificate = certificate.public_key()
+        except (ValueError, UnsupportedAlgorithm, InternalError) as error:
             raise IdentityError("there is no certificate in PEM beside the key", where=str(path)) from error
-        if secret.public_key() != certificate.public_key():
+        if secret.public_key() != of_certificate:
             raise IdentityError("the key is not that of the certificate", where=str(path))
         return cls(certificate, secret)
 
@@ -95,7 +96,7 @@ class Authority:
             key, name = request.public_key(), TypeAdapter(Name).validate_python(common.value)
             if not request.is_signature_valid or not isinstance(key, ec.EllipticCurvePublicKey):
                 raise ValueError
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:
             raise IdentityError(
                 "this is not the request of a member",
                 where="request",

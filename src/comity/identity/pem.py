@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -34,7 +34,7 @@ def read_key(path: Path, kind: type[Any], *, what: str, mend: str) -> tuple[Any,
         raise IdentityError(
             f"the {what} cannot be read: {error.strerror or error}", where=str(path), mend=mend
         ) from error
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:
         raise IdentityError("this is not a private key in PEM without a password", where=str(path)) from error
     if not isinstance(secret, kind):
         raise IdentityError(f"this is not an {kind.__name__.removesuffix('PrivateKey')} key", where=str(path))

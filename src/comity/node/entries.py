@@ -165,7 +165,13 @@ def _read(table: Any, where: str, folder: Path) -> Entry:
             raise ConfigError(f"{key} is missing", where=where, mend=f'add {key} = "…"')
     for key in ("path", "encoder"):
         if key in values:
-            values[key] = folder / Path(values[key]).expanduser()
+            try:
+                values[key] = folder / Path(values[key]).expanduser()
+            except RuntimeError as error:
+                mend = "write the whole path"
+                raise ConfigError(
+                    f"{values[key]}: there is no such home", where=f"{where}, {key}", mend=mend
+                ) from error
     try:
         return Entry(**values)
     except ConfigError as error:
