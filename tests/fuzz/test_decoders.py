@@ -88,6 +88,14 @@ EXAMPLES = (
     # A key of a version that OpenSSL knows and cannot read.
     b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VvBCIEIDkpiljNRg1RC+i0k7fbztBUb+XJf95gkTPZgyHm+I/d\n"
     b"-----END PRIVATE KEY-----\n",
+    # A request for a certificate of a version that there is not.
+    b"-----BEGIN CERTIFICATE REQUEST-----\n"
+    b"MIHLMHICAWAwEDEOMAwGA1UEAwwFbm9ydGgwWTATBgcqhkjOPQIBBggqhkjOPQMB\n"
+    b"BwNCAASmGwAGrl2TDdqWXoKpfTXUh5mHUsZvr625mqSu814ibBVJ5rWjMjqxsYp/\n"
+    b"uDgNsine/p19yaneAHC8Ta/i+0sOoAAwCgYIKoZIzj0EAwIDSQAwRgIhAK0j8oL/\n"
+    b"h0Z5ol8v2bGdvtJBCsbyavIpvQvlAyBoArvxAiEAtZqXUDGIVollsij0s164llBI\n"
+    b"VZfFu29n5ihgH4sea3k=\n"
+    b"-----END CERTIFICATE REQUEST-----\n",
     b"-----BEGIN PRIVATE KEY-----\n" + b"A" * 70_000 + b"\n-----END PRIVATE KEY-----\n",
 )
 

@@ -30,6 +30,8 @@ _AUTHORITY_LIFETIME = timedelta(days=3650)
 _SERVER_LIFETIME = timedelta(days=397)
 # Clocks of those who check may be behind a little.
 _BACKDATED = timedelta(hours=1)
+# What cryptography raises for bytes that are no certificate or request.
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, InternalError, x509.InvalidVersion)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Authority:
         try:
             certificate = x509.load_pem_x509_certificate(pem)
             of_certificate = certificate.public_key()
-        except (ValueError, UnsupportedAlgorithm, InternalError) as error:
+        except _UNREADABLE as error:
             raise IdentityError("there is no certificate in PEM beside the key", where=str(path)) from error
         if secret.public_key() != of_certificate:
             raise IdentityError("the key is not that of the certificate", where=str(path))
@@ -96,7 +98,7 @@ class Authority:
             key, name = request.public_key(), TypeAdapter(Name).validate_python(common.value)
             if not request.is_signature_valid or not isinstance(key, ec.EllipticCurvePublicKey):
                 raise ValueError
-        except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:
+        except _UNREADABLE as error:
             raise IdentityError(
                 "this is not the request of a member",
                 where="request",
