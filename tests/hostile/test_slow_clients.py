@@ -58,7 +58,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    for name in ("HEAD_SECONDS", "BODY_SECONDS", "ANSWER_SECONDS"):
+    for name in ("HEAD_SECONDS", "BODY_SECONDS", "REST_SECONDS", "ANSWER_SECONDS"):
         monkeypatch.setattr(protocol, name, 0.3)
     world = World(tmp_path, now=time.time)
     world.journal().close()

@@ -18,7 +18,7 @@ Array: TypeAlias = Any
 __all__ = ["Array", "StoredRow", "column_chunks", "empty", "is_large", "namespace", "release", "to_numpy"]
 
 _CHUNK_ENTRIES = 1 << 16
-_LARGE_BYTES = 1 << 30
+_LARGE_BYTES = 1 << 28
 
 
 def namespace(*arrays: Array) -> Any:

@@ -192,15 +192,20 @@ class Federation:
         live = self._of_party(party, run)
         if (before := live.verdict(party, lease)) is not None:
             return _again(before, given)
-        if self.blobs.missing(party, list(given.vectors.parts)):
-            raise Conflict("parts of the vectors are not here", mend="upload them, then send the contribution again")
+        self._check_here(party, given)
         refusal = await meanwhile(given.vectors.size, inspect, self.blobs, party, given, live.job)
         if (before := self._of_party(party, run).verdict(party, lease)) is not None:
             return _again(before, given)
+        # Whoever let go of parts meanwhile did not know that they count.
+        self._check_here(party, given)
         if refusal is not None:
             return self._end_lease(party, run, lease, "rejected", _told(refusal))
         body = {"contribution": given.model_dump(mode="json")}
         return self._end_lease(party, run, lease, "contributed", body)
+
+    def _check_here(self, party: str, given: Contributed) -> None:
+        if self.blobs.missing(party, list(given.vectors.parts)):
+            raise Conflict("parts of the vectors are not here", mend="upload them, then send the contribution again")
 
     def refuse(self, party: str, run: str, lease: int, given: Refused) -> Verdict:
         """A party does not take part in this round, and says why."""
@@ -304,6 +309,7 @@ class Federation:
     async def tidy(self) -> None:
         """Drop old parts that no run needs. Raises `Unreadable` where nobody can tell what one needs."""
         let_go(await asyncio.to_thread(look, self.journal, self.blobs, self.now() - _KEPT), self._runs, self.blobs)
+        await asyncio.to_thread(self.blobs.clear)
 
     async def settled(self) -> None:
         """Wait until no aggregation is under way."""

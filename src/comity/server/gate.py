@@ -21,6 +21,9 @@ from comity.wire.signature import Fault, SignatureError, Signed, joined, read_he
 from comity.wire.transport import Request
 
 _BODY_SECONDS = 60.0
+_SLOWEST = 32 << 10
+"""Bytes a second: of two parts of 16 MiB at a time each may take nine minutes, for a member behind half a megabit."""
+
 _DIGITS = 12
 _NONCES_KEPT = 60.0
 """Seconds between two looks for nonces whose signatures are too old to be used again."""
@@ -55,7 +58,7 @@ class Gate:
         A body is taken in for members alone: the signature vouches for its digest, and is judged before it comes.
         """
         self.rates.take(_host(http))
-        _check_announced(http, limit)
+        _announced(http, limit)
         try:
             member, signed = self._authenticated(_request(http))
         except SignatureError as error:
@@ -96,26 +99,28 @@ class Gate:
 
 async def bounded_body(http: HttpRequest, limit: int) -> bytes:
     """The body, if it is no longer than `limit` and comes in time. Raises `TooMuch`."""
-    _check_announced(http, limit)
+    seconds = _BODY_SECONDS + _announced(http, limit) / _SLOWEST
     pieces, size = [], 0
     try:
-        async with asyncio.timeout(_BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for piece in http.stream():
                 size += len(piece)
                 if size > limit:
                     raise TooMuch("a longer body than announced", mend=f"at most {limit} bytes here")
                 pieces.append(piece)
     except TimeoutError:
-        raise TooMuch(f"the body took longer than {_BODY_SECONDS:g} seconds") from None
+        raise TooMuch(f"the body took longer than {seconds:.0f} seconds") from None
     return b"".join(pieces)
 
 
-def _check_announced(http: HttpRequest, limit: int) -> None:
+def _announced(http: HttpRequest, limit: int) -> int:
+    """The bytes of the body, as its header says. Raises `TooMuch` for more than `limit`."""
     announced = http.headers.get("content-length", "0")
     if not announced.isdecimal() or len(announced) > _DIGITS or int(announced) > limit:
         raise TooMuch(f"a body of {announced[:20]} bytes", where="content-length", mend=f"at most {limit} bytes here")
     if "content-encoding" in http.headers:
         raise TooMuch("an encoded body", where="content-encoding", mend="send bodies as they are")
+    return int(announced)
 
 
 def _request(http: HttpRequest) -> Request:

@@ -47,8 +47,8 @@ def _last_model(journal: Journal, run: str) -> Parts:
 
 
 def let_go(found: Found, runs: LiveRuns, blobs: Blobs) -> None:
-    """Drop of the old parts what no run needs. Raises `Unreadable` where nobody can tell what one needs."""
-    drop_all_but(union([found.kept, *(parts_of(runs.get(run)) for run in found.running)]), found.old, blobs)
+    """Doom of the old parts what no run needs. Raises `Unreadable` where nobody can tell what one needs."""
+    doom_all_but(union([found.kept, *(parts_of(runs.get(run)) for run in found.running)]), found.old, blobs)
 
 
 def union(parts: Iterable[Parts]) -> dict[str, set[str]]:
@@ -60,7 +60,7 @@ def union(parts: Iterable[Parts]) -> dict[str, set[str]]:
     return together
 
 
-def drop_all_but(kept: Parts, candidates: Parts, blobs: Blobs) -> None:
-    """Drop of the candidates what is not kept."""
+def doom_all_but(kept: Parts, candidates: Parts, blobs: Blobs) -> None:
+    """Doom of the candidates what is not kept: at once, before anybody can contribute what is thought to be unused."""
     for owner, digests in candidates.items():
-        blobs.drop(owner, sorted(digests - kept.get(owner, set())))
+        blobs.doom(owner, digests - kept.get(owner, set()))

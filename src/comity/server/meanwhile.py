@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_INLINE_BYTES = 8 << 20
+_INLINE_BYTES = 1 << 20
 """Up to so many a thread is not worth its while."""
 
 

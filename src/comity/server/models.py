@@ -15,7 +15,7 @@ from comity.coordination.effects import Commit
 from comity.core.errors import ComityError
 from comity.runs.figures import metric_value, rising
 from comity.server.aggregate import next_model, parts_of, round_facts
-from comity.server.leftovers import drop_all_but, union
+from comity.server.leftovers import doom_all_but, union
 from comity.server.liverun import LiveRun, Model
 from comity.server.liveruns import Draft, LiveRuns
 from comity.server.meanwhile import meanwhile
@@ -56,8 +56,8 @@ class Models:
                         return
                     before = parts_of(self.runs.get(run))
                     after = self.runs.decide(run, await self._outcome(run, commit))
-                    await asyncio.sleep(0)  # whoever waits for the model is answered before old parts are let go
-                    self._drop(before, after)
+                    self._doom(before, after)
+                    await asyncio.to_thread(self.blobs.clear)
                     pause = _FIRST_PAUSE
                 except StoreError as error:
                     self.observe(StoreFailed("a round waits for the store", error, run))
@@ -66,9 +66,9 @@ class Models:
         finally:
             del self._aggregating[run]
 
-    def _drop(self, before: Mapping[str, set[str]], after: LiveRun) -> None:
-        """Let go of the parts that a round has used up, unless this run, or another that is not over, needs them."""
-        drop_all_but(union(parts_of(live) for live in (after, *self.runs.running())), before, self.blobs)
+    def _doom(self, before: Mapping[str, set[str]], after: LiveRun) -> None:
+        """The parts that a round has used up may go, unless this run, or another that is not over, needs them."""
+        doom_all_but(union(parts_of(live) for live in (after, *self.runs.running())), before, self.blobs)
 
     async def _outcome(self, run: str, commit: Commit) -> Callable[[LiveRun], Iterable[Draft]]:
         """What is to be written down of a commit: its model, or why there is none."""

@@ -15,8 +15,10 @@ HEAD_BYTES = 32 << 10
 """A request line and its header fields have at most so many bytes."""
 HEAD_SECONDS = 20.0
 """From the connection, or from the first byte of a further request, to the end of its header fields."""
-BODY_SECONDS = 75.0
-"""From there to the end of the body; a little longer than the gate waits, which can still say why."""
+BODY_SECONDS = 600.0
+"""From there to the end of the body; a little longer than the gate ever waits, which can still say why."""
+REST_SECONDS = 10.0
+"""For so long a client may go on with a body after its answer: strangers are answered before theirs has come."""
 ANSWER_SECONDS = 120.0
 """For so long a client may leave its answer lying."""
 
@@ -52,6 +54,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self._head = False, 0
         self._expect(BODY_SECONDS)
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        if not self._in_head:
+            self._expect(REST_SECONDS)
+        super().on_response_complete()
 
     def on_message_complete(self) -> None:
         self._in_head = True

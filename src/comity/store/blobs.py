@@ -23,6 +23,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
 from comity.core.files import move_file, sync
+from comity.store.doomed import Doomed
 from comity.store.errors import Absent, Mismatch, StorageFull, StoreError
 from comity.wire.messages import PART_BYTES, Blob
 
@@ -63,7 +64,7 @@ class Blobs:
         self.where = where
         self.folder = folder
         self._store = store
-        self._dropped: set[str] = set()
+        self._doomed = Doomed()
 
     @classmethod
     def open(cls, url: str | Path) -> Blobs:
@@ -142,18 +143,20 @@ class Blobs:
             pieces.append(self._range(owner, blob.parts[number], low, high))
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def drop(self, owner: str, digests: Sequence[str]) -> None:
+    def drop(self, owner: str, digests: Iterable[str]) -> None:
         """Forget parts; those that are not there are no fault. While a backup is made they stay until a later call."""
-        self._dropped |= {_key(owner, digest) for digest in digests}
+        self.doom(owner, digests)
+        self.clear()
+
+    def doom(self, owner: str, digests: Iterable[str]) -> None:
+        """Say that nobody needs these parts; `clear` removes those that nobody has asked for in between."""
+        self._doomed.add({_key(owner, digest) for digest in digests})
+
+    def clear(self) -> None:
+        """Remove the parts that are doomed, unless a backup is made; for any thread."""
         with self._translated("parts"):
             if not self._is_held():
-                for key in sorted(self._dropped):
-                    with contextlib.suppress(FileNotFoundError):
-                        if self.folder is None:
-                            obstore.delete(self._store, key)
-                        else:
-                            os.unlink(self.folder / key)
-                    self._dropped.discard(key)
+                self._doomed.carry_out(self._remove)
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -201,8 +204,13 @@ class Blobs:
             else:
                 _write(self.folder, key, data)
 
+    def _remove(self, key: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            obstore.delete(self._store, key)
+
     def _has(self, key: str) -> bool:
         """Whether the part is there; who was told so may count on it, so it is no longer one to be dropped."""
+        self._doomed.spare(key)
         try:
             if self.folder is None:
                 obstore.head(self._store, key)
@@ -210,7 +218,6 @@ class Blobs:
                 os.stat(self.folder / key)
         except FileNotFoundError:
             return False
-        self._dropped.discard(key)
         return True
 
     def _is_held(self) -> bool:

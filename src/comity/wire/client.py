@@ -26,7 +26,7 @@ from comity.wire.messages import PART_BYTES, About, Blob, PartList, Problem
 from comity.wire.signature import NONCE_BYTES, Signer, sign
 from comity.wire.transport import ANSWER_BYTES, Request, Response, Transport, TransportError, TrustError
 
-_PART_SECONDS = 300.0
+_PART_SECONDS = 600.0
 _LIST = 512
 _UNASKED_BYTES = 1 << 20
 _AT_ONCE = 2

@@ -8,6 +8,7 @@ from comity.identity.roles import Action
 from comity.server.deployment import Deployment
 from comity.server.errors import Unfit
 from comity.server.gate import Caller
+from comity.server.meanwhile import meanwhile
 from comity.server.routes.common import LARGE, SMALL, Lease, caller_for, route, told
 from comity.wire.bodies import parse
 from comity.wire.messages import PART_BYTES, Ask, Contributed, Digest, PartList, Refused, RunId, Verdict, Work
@@ -35,7 +36,8 @@ def add(app: FastAPI, deployment: Deployment) -> None:
         """Keep one part of a blob, at most 16 MiB; a part that comes again is the same part."""
         if caller.digest != digest:
             raise Unfit("the body is not what the address names", where="parts")
-        federation.blobs.put_part(caller.member.name, digest, caller.body, hashed=True)
+        name, body = caller.member.name, caller.body
+        await meanwhile(len(body), federation.blobs.put_part, name, digest, body, hashed=True)
         return Response(status_code=204)
 
     @app.post(
