@@ -124,9 +124,9 @@ def test_what_leaves_is_in_the_log_before_it_does(tmp_path: Path) -> None:
     seen: list[Any] = []
     upload = server.upload
 
-    async def watched(source: bytes | Path) -> Any:
+    async def watched(source: bytes | Path, known: Any = None) -> Any:
         seen.extend(logged(home, "leaving"))
-        return await upload(source)
+        return await upload(source, known)
 
     server.upload = watched  # type: ignore[method-assign]  # the moment of the upload is what matters
 

@@ -200,7 +200,7 @@ class InMemory:
         self.withdraw(lease)
         return Verdict(accepted=isinstance(message, Contributed))
 
-    async def upload(self, source: bytes | Path) -> Blob:
+    async def upload(self, source: bytes | Path, known: Blob | None = None) -> Blob:
         self.calls.append(("PUT", "parts"))
         if self.away:
             raise TransportError("no connection")

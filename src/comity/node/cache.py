@@ -12,17 +12,22 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from comity.wire.client import Session
+from comity.wire.digests import blob_of_file
 from comity.wire.messages import Blob
 
 
 @dataclass(eq=False)
 class Cache:
-    """Files named by digest in `folder`, at most `limit` bytes of them beside those in use; the oldest go first."""
+    """Files named by digest in `folder`, at most `limit` bytes of them beside those in use; the oldest go first.
+
+    A file that an earlier process has left is looked through before it is used: it may never have reached the disk.
+    """
 
     folder: Path
     session: Session
     limit: int
     _used: Counter[str] = field(default_factory=Counter)
+    _known: set[str] = field(default_factory=set)
     _fetching: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     @contextlib.contextmanager
@@ -41,10 +46,16 @@ class Cache:
         """The file of a blob of a run, from here or from the server."""
         file = self.folder / blob.digest
         async with self._fetching.setdefault(blob.digest, asyncio.Lock()):
-            if not (file.is_file() and file.stat().st_size == blob.size):
+            if not self._has(file, blob):
                 await self.session.download(f"/v1/runs/{run}/blobs/{blob.digest}", blob, file)
+            self._known.add(blob.digest)
         os.utime(file)
         return file
+
+    def _has(self, file: Path, blob: Blob) -> bool:
+        if not file.is_file():
+            return False
+        return file.stat().st_size == blob.size if blob.digest in self._known else blob_of_file(file) == blob
 
     def _evict(self) -> None:
         """Delete the files that were used longest ago, begun downloads among them, until the rest fits."""
@@ -59,4 +70,5 @@ class Cache:
                 return
             if not any(file.name.lstrip(".").startswith(digest) for digest in self._used):
                 file.unlink(missing_ok=True)
+                self._known.discard(file.name)
                 total -= size

@@ -222,7 +222,7 @@ class Duties:
         vectors = {"bytes": contributed.vectors.size, "digest": contributed.vectors.digest}
         small = {"weight": contributed.weight, "metrics": {n: list(sums) for n, sums in contributed.metrics.items()}}
         self.log.append("leaving", facts | vectors | small)
-        await self._patiently(lambda: self.session.upload(file))
+        await self._patiently(lambda: self.session.upload(file, contributed.vectors))
         await self._post(assignment, lease, f"{path}/contribution", contributed)
 
     async def _post(self, assignment: Assignment, lease: Lease, path: str, message: Message) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from comity.core.files import move_file, replace_file
+from comity.core.files import replace_file, sync
 from comity.wire.digests import blob_of_file
 from comity.wire.messages import Contributed, Refused
 
@@ -39,7 +39,9 @@ class Outbox:
         """Take over the file of a contribution. Raises `ValueError` for a weight or metrics that cannot be sent."""
         contributed = Contributed(vectors=blob_of_file(vectors), weight=weight, metrics=metrics)
         place = self._place(lease)
-        move_file(vectors, place / "vectors.safetensors")
+        place.mkdir(parents=True, exist_ok=True)
+        sync(vectors)
+        vectors.replace(place / "vectors.safetensors")  # its name is on the disk with that of the answer
         self._write(place, "contributed", contributed)
         return Answer(contributed, place / "vectors.safetensors")
 

@@ -121,11 +121,17 @@ class Blobs:
 
     def put(self, owner: str, chunks: Iterable[bytes]) -> Blob:
         """Keep a whole blob that comes in chunks of any size; at most one part of it is in memory."""
-        whole, size, parts = hashlib.sha256(), 0, []
+        whole, size = hashlib.sha256(), 0
+        parts: list[str] = []
         for data in _cut(chunks):
-            digest = hashlib.sha256(data).hexdigest()
+            part = hashlib.sha256(data)
+            digest = part.hexdigest()
             self._keep(_key(owner, digest), data)
-            whole.update(data)
+            # What the first part was hashed to is the beginning of the whole.
+            if parts:
+                whole.update(data)
+            else:
+                whole = part
             size += len(data)
             parts.append(digest)
         return Blob(digest=whole.hexdigest(), size=size, parts=tuple(parts))

@@ -12,7 +12,6 @@ from typing import IO, Any, TypeVar
 from pydantic import BaseModel
 
 from comity.core.errors import ComityError
-from comity.core.files import replace_file
 from comity.wire.bodies import BodyError, parse
 from comity.wire.digests import (
     DigestError,
@@ -103,12 +102,12 @@ class Session:
         response = await self._send(Request(method, path, query or {}, headers, body), timeout)
         return None if expect is None else parse(expect, response.body, ANSWER_BYTES, values=ANSWER_BYTES)
 
-    async def upload(self, source: bytes | Path) -> Blob:
+    async def upload(self, source: bytes | Path, known: Blob | None = None) -> Blob:
         """Give the server those parts of `source` that it does not have yet, and return what describes the whole.
 
-        A single part of up to a mebibyte is given whether it is there or not.
+        That is computed unless it is `known`. A single part of up to a mebibyte is given whether it is there or not.
         """
-        blob = blob_of_file(source) if isinstance(source, Path) else blob_of(source)
+        blob = known or (blob_of_file(source) if isinstance(source, Path) else blob_of(source))
         places = {digest: PART_BYTES * number for number, digest in enumerate(blob.parts)}
         # One small part is sent unasked: to ask costs as much.
         small = len(blob.parts) == 1 and blob.size <= _UNASKED_BYTES
@@ -124,50 +123,47 @@ class Session:
     async def download(self, path: str, blob: Blob, into: Path) -> None:
         """Fetch `blob` from `path` part by part into the file `into`, which is there only when it is whole.
 
-        What came before a cut lies beside it, is checked again and not fetched again. Raises `DigestError` where the
-        server sends something else, or the blob's description contradicts itself.
+        What came before a cut lies beside it, is checked again and not fetched again. The disk is not waited for: what
+        it loses with its power can be fetched again. Raises `DigestError` where the server sends something else, or the
+        blob's description contradicts itself.
         """
         sizes = part_sizes(blob)
         draft = into.with_name(f"{into.name}.part")
-
-        def settle(place: Path) -> None:
-            draft.replace(place)
-
         try:
             draft.parent.mkdir(parents=True, exist_ok=True)
             with draft.open("r+b" if draft.exists() else "w+b") as file:
                 whole = await self._fill(file, path, blob.parts, sizes)
+            if whole != blob.digest:
+                draft.unlink()
+                raise DigestError("every part is right and the whole is not", where=f"blob {blob.digest[:12]}")
+            draft.replace(into)
         except OSError as error:
             raise TransferError(
                 f"the file cannot be written: {error.strerror or error}",
                 where=str(draft),
                 mend="free some space; what is there already is not fetched again",
             ) from error
-        if whole != blob.digest:
-            draft.unlink()
-            raise DigestError("every part is right and the whole is not", where=f"blob {blob.digest[:12]}")
-        replace_file(into, settle)
 
     async def close(self) -> None:
         await self._transport.close()
 
     async def _fill(self, file: IO[bytes], path: str, digests: Sequence[str], sizes: Sequence[int]) -> str:
         """Keep what is right at the file's beginning, fetch the rest, and return the digest of the whole."""
-        whole, kept = hashlib.sha256(), 0
+        whole, kept, several = hashlib.sha256(), 0, len(sizes) > 1
         for size, digest in zip(sizes, digests, strict=True):
             part = file.read(size)
             if len(part) != size or sha256(part) != digest:
                 break
-            whole.update(part)
+            whole.update(part if several else b"")
             kept += 1
         file.seek(sum(sizes[:kept]))
         file.truncate()
         for number in range(kept, len(sizes)):
             part = await self._part(path, number, sizes[number], digests[number])
-            whole.update(part)
+            whole.update(part if several else b"")
             file.write(part)
             file.flush()
-        return whole.hexdigest()
+        return digests[0] if len(digests) == 1 else whole.hexdigest()
 
     async def _put(self, digest: str, part: bytes) -> None:
         # The digest is known; should the file have changed since, the server will not take the part.

@@ -75,15 +75,13 @@ def part_sizes(blob: Blob) -> list[int]:
 def _described(parts: Iterable[bytes | memoryview]) -> Blob:
     digests: list[str] = []
     size, whole = 0, hashlib.sha256()
-    previous: bytes | memoryview | None = None
     for part in parts:
-        digests.append(sha256(part))
-        # A blob of one part is hashed once: the second part is the first that makes the whole something else.
-        if previous is not None:
-            whole.update(previous)
-        previous = part
+        own = hashlib.sha256(part)
+        digests.append(own.hexdigest())
+        # What the first part was hashed to is the beginning of the whole.
+        if size:
+            whole.update(part)
+        else:
+            whole = own
         size += len(part)
-    if len(digests) == 1:
-        return Blob(digest=digests[0], size=size, parts=tuple(digests))
-    whole.update(previous or b"")
     return Blob(digest=whole.hexdigest(), size=size, parts=tuple(digests))
