@@ -11,6 +11,7 @@ from fastapi import Request as HttpRequest
 
 from comity.identity.roles import Action, permitted
 from comity.server.errors import Forbidden, TooMuch, Unauthenticated
+from comity.server.meanwhile import meanwhile
 from comity.server.observed import Observe, SignatureRefused
 from comity.server.rates import Rates
 from comity.server.telling import tell
@@ -66,7 +67,7 @@ class Gate:
         if not permitted(member.role, action):
             raise Forbidden(f"{member.role}s may not {action.value}", where=member.name)
         body = await bounded_body(http, limit)
-        if sha256(body) != signed.body:
+        if await meanwhile(len(body), sha256, body) != signed.body:
             raise self._refused(http, SignatureError(Fault.BODY))
         return Caller(member, body, signed.body)
 
