@@ -239,7 +239,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A model of gigabytes through a real server.")
     parser.add_argument("--folder", type=Path, required=True, help="where 51 GB are free")
     parser.add_argument("--quick", action="store_true", help="1.2 GB with three and six parties")
-    parser.add_argument("--case", nargs=2, type=int, metavar=("ENTRIES", "PARTIES"), help="one case alone")
+    parser.add_argument(
+        "--case", nargs=2, type=int, action="append", metavar=("ENTRIES", "PARTIES"), help="this case alone; repeatable"
+    )
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--write-docs", action="store_true", help="write the table into docs/speed.md")
     return parser.parse_args()
@@ -247,7 +249,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     given, begun, commit = arguments(), perf_counter(), measure.commit()
-    cases = (Case(*given.case),) if given.case else QUICK if given.quick else FULL
+    cases = tuple(Case(*case) for case in given.case) if given.case else QUICK if given.quick else FULL
     results = []
     for case in cases:
         needed = (min(case.parties, _AT_ONCE) + case.parties + 8) * 4 * case.size
