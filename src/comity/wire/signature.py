@@ -19,7 +19,6 @@ from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-import http_sf
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -172,8 +171,11 @@ def _described(created: int, nonce: str, keyid: str, deployment: str) -> str:
 
 @lru_cache(maxsize=16)
 def _quoted(text: str) -> str:
-    """A string as a field holds it. Raises `ValueError` for one that no field can hold."""
-    return str(http_sf.ser(text))
+    """A string as a field holds it (RFC 8941). Raises `ValueError` for one that no field can hold."""
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("a field holds printable ASCII alone")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _fields(request: Request) -> tuple[Any, bytes]:
@@ -203,6 +205,9 @@ def _signature(text: str) -> tuple[str, bytes]:
 
 def _dictionary(text: str) -> dict[str, Any]:
     """A dictionary field, in the one way of writing it that RFC 8941 calls canonical."""
+    # Here, because a node only signs, and is to be small.
+    import http_sf
+
     try:
         parsed: Any = http_sf.parse(text.encode("ascii"), tltype="dictionary")
         # Repeated keys, lax base64 and other spellings of the same value do not come back as they were.
