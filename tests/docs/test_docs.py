@@ -107,7 +107,9 @@ WITH_PROGRAMS = [page for page in PAGES if program(page).strip() or commands(pag
 def test_the_programs_of_a_page_run(page: Path, tmp_path: Path) -> None:
     for block in blocks(page):
         if block.title:
-            (tmp_path / block.title).write_text("\n".join(block.lines) + "\n")
+            file = tmp_path / block.title
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("\n".join(block.lines) + "\n")
     script = tmp_path / f"page_{page.stem.replace('-', '_')}.py"
     script.write_text(program(page))
     with surroundings(page, tmp_path) as variables:

@@ -69,6 +69,8 @@ def test_a_demo_that_is_ended_ends_all_its_processes(number: signal.Signals, tmp
         env=environment(TMPDIR=str(tmp_path)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # Whoever runs these tests in the background of a shell has them, and what they start, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     until(lambda: len(running(tmp_path)) == 5, 100)
     demo.send_signal(number)
