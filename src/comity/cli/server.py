@@ -97,17 +97,7 @@ def init(
             registrar=None if registrar is None else PublicKey.load(registrar),
             journal=journal,
         )
-        operator = IdentityFolder(folder / OPERATOR)
-        installed = _install(operator)
-        facts = {"folder": str(folder), "name": called, "address": where, "identity": str(installed or operator.path)}
-        if as_json:
-            typer.echo(json.dumps(facts))
-            return
-        out.print(f"[bold]{escape(called)}[/bold] is in {escape(str(folder))}; parties reach it at {escape(where)}")
-        _tell_identity(operator, installed)
-        out.print(f"[dim]next[/dim]  comity server start {escape(str(folder))}", soft_wrap=True)
-        option = "" if installed else f" --identity {operator.path}"
-        out.print(f"      comity server invite NAME{escape(option)}", soft_wrap=True)
+        _tell_made(folder, called, where, IdentityFolder(folder / OPERATOR), as_json)
 
 
 @app.command(
@@ -297,6 +287,20 @@ def _install(operator: IdentityFolder) -> Path | None:
         return None
     mine.write(operator.read(), operator.authority, operator.signing_key(), operator.agreement_key())
     return mine.path
+
+
+def _tell_made(folder: Path, name: str, address: str, operator: IdentityFolder, as_json: bool) -> None:
+    """Make the operator's identity this person's, where there is none; say what there is now, and what comes next."""
+    installed = _install(operator)
+    facts = {"folder": str(folder), "name": name, "address": address, "identity": str(installed or operator.path)}
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    out.print(f"[bold]{escape(name)}[/bold] is in {escape(str(folder))}; parties reach it at {escape(address)}")
+    _tell_identity(operator, installed)
+    out.print(f"[dim]next[/dim]  comity server start {escape(str(folder))}", soft_wrap=True)
+    option = "" if installed else f" --identity {operator.path}"
+    out.print(f"      comity server invite NAME{escape(option)}", soft_wrap=True)
 
 
 def _tell_identity(operator: IdentityFolder, installed: Path | None) -> None:
