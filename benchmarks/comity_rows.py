@@ -17,6 +17,7 @@ from statistics import fmean, median
 
 import light
 import measure
+from arrivals import arrivals
 from deployed import LOOPBACK, Loopback, begin, carry_out, loopback, started, untrained
 from tap import Tap, tapped
 
@@ -54,24 +55,25 @@ def names(count: int) -> list[str]:
 async def rounds(parties: int, count: int) -> Figures:
     """Rounds per second without training, the time from a round's last contribution to the next model, and memory."""
     async with federation(parties) as here:
-        async with here.operator() as client:
-            facts, done = await carry_out(client, untrained(_WARM + count), names(parties), here.folder)
+        with arrivals([home.cache for home in here.homes]) as arrived:
+            async with here.operator() as client:
+                facts, done = await carry_out(client, untrained(_WARM + count), names(parties), here.folder)
         if facts.state != "completed" or any(len(one.parties) < parties for one in done):
             raise RuntimeError(f"the run {facts.state}: {facts.detail}")
         ends = [one.time for one in done]
         return {
             "seconds a round": median(after - before for before, after in pairwise(ends[_WARM - 1 :])),
-            "hand-over": median(_hand_overs(here)[_WARM - 1 :]),
+            "hand-over": median(_hand_overs(here, arrived)[_WARM - 1 :]),
             "peak of the server": measure.peak_resident(here.server),
             "peak of a node": fmean(resident(here.pid(name)) for name in names(parties)),
         }
 
 
-def _hand_overs(here: Loopback) -> list[float]:
+def _hand_overs(here: Loopback, arrived: Mapping[str, float]) -> list[float]:
     """For each round but the last: seconds from its last contribution to the first node that has the next model whole.
 
     The former is the time of its record, taken before that was written; the latter is when the node's file of the model
-    was on its disk.
+    got its name.
     """
     with closing(sqlite3.connect(f"file:{here.journal}?mode=ro", uri=True)) as journal:
         records = journal.execute("SELECT at, kind, body FROM records ORDER BY seq").fetchall()
@@ -81,10 +83,8 @@ def _hand_overs(here: Loopback) -> list[float]:
             last = at
         if kind == "aggregated":
             digest = json.loads(body)["broadcast"]["weights"]["digest"]
-            files = [home.cache / digest for home in here.homes]
-            had = [file.stat().st_mtime for file in files if file.exists()]
-            if had:
-                found.append(min(had) - last)
+            if digest in arrived:
+                found.append(arrived[digest] - last)
     return found
 
 

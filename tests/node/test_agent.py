@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -341,25 +341,6 @@ def test_vectors_that_have_not_changed_and_jobs_are_fetched_once(tmp_path: Path)
     fetched = [path for method, path in server.calls if method == "GET"]
     assert len([path for path in fetched if "/blobs/" in path]) == 1
     assert len([path for path in fetched if path.endswith("/job")]) == 1
-
-
-def test_vectors_received_take_bounded_space(tmp_path: Path) -> None:
-    home, server = a_home(tmp_path), a_server(tmp_path)
-    home.write(replace(home.config, cache_mb=1))
-    home = NodeHome(home.path)
-    large = bytes(700_000)
-
-    async def steps() -> None:
-        for lease in range(3):
-            assignment = server.assign(lease, round=lease)
-            content = large + bytes([lease])
-            blob = await server.upload(content)
-            server.blobs[blob.digest] = content
-            server.open[lease] = assignment.model_copy(update={"broadcast": {"weights": blob}})
-            await server.answered(lease)
-
-    working(home, server, Instant(), steps)
-    assert len(list(home.cache.iterdir())) == 1
 
 
 def test_memory_is_that_of_the_last_contribution_that_counted(tmp_path: Path) -> None:

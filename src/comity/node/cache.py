@@ -20,7 +20,9 @@ from comity.wire.messages import Blob
 class Cache:
     """Files named by digest in `folder`, at most `limit` bytes of them beside those in use; the oldest go first.
 
-    A file that an earlier process has left is looked through before it is used: it may never have reached the disk.
+    What a run sent before its newest vectors goes at once: nobody asks for it again, and a model that is not there any
+    more never has to be written to the disk. A file that an earlier process has left is looked through before it is
+    used: it may never have reached the disk.
     """
 
     folder: Path
@@ -28,12 +30,17 @@ class Cache:
     limit: int
     _used: Counter[str] = field(default_factory=Counter)
     _known: set[str] = field(default_factory=set)
+    _newest: dict[str, frozenset[str]] = field(default_factory=dict)
+    _outdated: set[str] = field(default_factory=set)
     _fetching: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     @contextlib.contextmanager
-    def pinned(self, blobs: Iterable[Blob]) -> Iterator[None]:
-        """The files of these blobs stay while the context is open."""
-        digests = [blob.digest for blob in blobs]
+    def pinned(self, run: str, blobs: Iterable[Blob]) -> Iterator[None]:
+        """The files of these blobs, the newest of a run, stay while the context is open."""
+        digests = frozenset(blob.digest for blob in blobs)
+        self._outdated |= self._newest.get(run, digests)
+        self._newest[run] = digests
+        self._outdated -= frozenset().union(*self._newest.values())
         self._used.update(digests)
         try:
             yield
@@ -58,7 +65,10 @@ class Cache:
         return file.stat().st_size == blob.size if blob.digest in self._known else blob_of_file(file) == blob
 
     def _evict(self) -> None:
-        """Delete the files that were used longest ago, begun downloads among them, until the rest fits."""
+        """Delete what is outdated, then the files used longest ago, begun downloads among them, until the rest fits."""
+        for digest in self._outdated - self._used.keys():
+            self._delete(self.folder / digest)
+        self._outdated &= self._used.keys()
         found = []
         for file in self.folder.iterdir():
             with contextlib.suppress(FileNotFoundError):
@@ -69,6 +79,9 @@ class Cache:
             if total <= self.limit:
                 return
             if not any(file.name.lstrip(".").startswith(digest) for digest in self._used):
-                file.unlink(missing_ok=True)
-                self._known.discard(file.name)
+                self._delete(file)
                 total -= size
+
+    def _delete(self, file: Path) -> None:
+        file.unlink(missing_ok=True)
+        self._known.discard(file.name)

@@ -161,7 +161,7 @@ class Duties:
         shutil.rmtree(into, ignore_errors=True)
         into.mkdir(parents=True)
         try:
-            with self.cache.pinned(sent.values()):
+            with self.cache.pinned(run, sent.values()):
                 broadcast = {name: await self._fetched(run, blob) for name, blob in sent.items()}
                 result = await self.executor.run(self._task(assignment, job, entry, caps, broadcast, into))
             if result.refusal is not None:
