@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 
 import comity as ct
+from comity.core.contribution import Aggregate, Contribution, Exchange, Value
 from comity.core.errors import DataError, LearnerError, Reason, RunError
+from comity.core.vectors import Vectors
 from comity.learners.base import Hardware, Trained, Trainer, Work
 from comity.programs.base import AnyProgram
+from comity.programs.party import Party
+from comity.programs.server import Served, renew
 from comity.simulation import workers
 from support.quadratic import Points, Quadratic, QuadraticTrainer
 
@@ -190,6 +194,40 @@ class Forgetful(ct.FedAvg):
 def test_what_a_program_remembers_must_be_declared(engine: dict[str, Any]) -> None:
     with pytest.raises(RunError, match=r"'secret' is remembered but not declared"):
         carry_out(Forgetful(Quadratic(), PLAN), rounds=ct.Rounds(count=1), **engine)
+
+
+class Crosswise(ct.FedAvg):
+    """Returns the change under its second name, and something else under the first."""
+
+    def exchange(self) -> Exchange:
+        size = self.model.layout.size
+        return Exchange(
+            broadcast={"weights": Value(size, "the model")},
+            contribution={"square": Value(size, "the change squared"), "change": Value(size, "the change")},
+        )
+
+    def at_party(self, sent: Vectors, party: Party) -> Contribution:
+        trained = party.train(sent.weights, self.local)
+        vectors = Vectors(square=trained.change**2, change=trained.change)
+        return Contribution(vectors, trained.examples, trained.statistics)
+
+    def update(self, state: Served, aggregate: Aggregate) -> Served:
+        change = aggregate.vectors.change + aggregate.vectors.square
+        return renew(state, change, self.server, self.model.layout)
+
+
+def test_what_a_program_returns_may_lie_in_the_place_of_something_else() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    examples = ct.data.from_arrays(rng.normal(size=(60, 5)).astype(np.float32), np.arange(60) % 3, classes=3)
+    data = examples.split(ct.data.IID(parties=6))
+    model = ct.torch.Model(torch.nn.Linear, arguments={"in_features": 5, "out_features": 3}, metrics=())
+    ways: list[dict[str, Any]] = [{"engine": "resident"}, {"engine": "workers", "workers": 2}]
+    vectors = [
+        carry_out(Crosswise(model, PLAN), data, ct.Rounds(count=3, cohort=4), **way).model.vector for way in ways
+    ]
+    assert np.abs(vectors[0]).max() > 0
+    assert np.array_equal(*vectors)
 
 
 def test_parties_that_kill_their_workers_are_lost_and_the_run_goes_on() -> None:

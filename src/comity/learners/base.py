@@ -34,7 +34,8 @@ class Work:
 
     `weights` is `[D]` (all start from it) or `[K, D]`; `local` is `[K, L]`, the part of the model that stays at the
     party; `examples`, `seeds` and `budgets` have one entry a party. `budgets` are shares of the planned work, in (0,
-    1].
+    1]. `room` is `[K, D]` on the host, memory in which the change may be left: it spares the trainer new memory, and
+    whoever asks a copy.
     """
 
     weights: Array
@@ -45,6 +46,7 @@ class Work:
     local: Array | None = None
     correction: Correction = Correction()
     budgets: Sequence[float] = ()
+    room: NDArray[np.float32] | None = None
 
     def budget(self, index: int) -> float:
         return self.budgets[index] if self.budgets else 1.0

@@ -50,6 +50,7 @@ class Party:
     """K parties at work in one round, as a program sees them; at a real node K is 1.
 
     `local_start` `[L]` is what the party-local part of the model starts from, None where a model has no such part.
+    `room` `[K, D]` is memory in which training may leave its change.
     """
 
     model: Model
@@ -60,6 +61,7 @@ class Party:
     round: int
     budgets: Sequence[float] = ()
     local_start: Array | None = None
+    room: NDArray[np.float32] | None = None
 
     def train(
         self,
@@ -85,6 +87,7 @@ class Party:
             local=self._local(),
             correction=Correction(mu, anchor, drift),
             budgets=self.budgets,
+            room=self.room,
         )
         trained = self.trainer.train(work)
         if trained.local is not None:

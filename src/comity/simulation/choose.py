@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EngineName: TypeAlias = Literal["auto", "batched", "resident", "workers"]
 
-_AT_ONCE = 32
+_AT_ONCE = 64
 _DEVICE_BYTES = 1 << 30
 _TOGETHER = 8
 _TOGETHER_BYTES = 8 << 20

@@ -25,7 +25,11 @@ class InProcess:
         return self.side.place(array)
 
     def run(self, sent: Vectors, tasks: Sequence[Task]) -> Iterator[Batch]:
-        return self.side.answer(sent, tasks)
+        size = self.side.size
+        room = np.empty((min(size, len(tasks)), self.side.job.program.model.layout.size), dtype=np.float32)
+        for start in range(0, len(tasks), size):
+            some = tasks[start : start + size]
+            yield from self.side.answer(sent, some, room[: len(some)])
 
     def close(self) -> None:
         """Nothing is held."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from comity.jobs.job import Job
 from comity.learners.base import Hardware, Trainer
 from comity.programs.party import LOCAL, Memory, Party
 from comity.simulation.tasks import Batch, Failure, Task
+
+Room: TypeAlias = NDArray[np.float32] | None
 
 
 class PartySide:
@@ -52,25 +55,30 @@ class PartySide:
     def place(self, array: NDArray[np.float32]) -> Array:
         return self.trainer.place(array)
 
-    def answer(self, sent: Vectors, tasks: Sequence[Task]) -> Iterator[Batch]:
-        """The answers of `tasks`, all of one round, in order, batch by batch."""
-        for start in range(0, len(tasks), self.size):
-            yield from self._attempt(sent, tasks[start : start + self.size])
+    def answer(self, sent: Vectors, tasks: Sequence[Task], room: Room = None) -> Iterator[Batch]:
+        """The answers of `tasks`, all of one round, in order, batch by batch.
 
-    def _attempt(self, sent: Vectors, tasks: Sequence[Task]) -> list[Batch]:
+        `room` `[tasks, D]` is memory in which training may leave its change; what it holds then is part of the answers.
+        """
+        for start in range(0, len(tasks), self.size):
+            some = slice(start, start + self.size)
+            yield from self._attempt(sent, tasks[some], None if room is None else room[some])
+
+    def _attempt(self, sent: Vectors, tasks: Sequence[Task], room: Room) -> list[Batch]:
         """One batch, unless something fails.
 
         A party's fault must not become the round's, whatever it is: the parties of a batch that fails are asked
         again one by one, and the one at fault answers with a `Failure`.
         """
         try:
-            return [self._compute(sent, tasks)]
+            return [self._compute(sent, tasks, room)]
         except (Exception, SystemExit) as error:  # the one place where a party's code, data and model are called
             if len(tasks) == 1:
                 return [Batch(tasks, None, failure=failure_of(error))]
-        return [batch for task in tasks for batch in self._attempt(sent, [task])]
+        ones = [slice(k, k + 1) for k in range(len(tasks))]
+        return [b for one in ones for b in self._attempt(sent, tasks[one], None if room is None else room[one])]
 
-    def _compute(self, sent: Vectors, tasks: Sequence[Task]) -> Batch:
+    def _compute(self, sent: Vectors, tasks: Sequence[Task], room: Room) -> Batch:
         round = tasks[0].round
         seed = self.job.root_seed
         party = Party(
@@ -82,6 +90,7 @@ class PartySide:
             round=round,
             budgets=[task.budget for task in tasks],
             local_start=self.local_start,
+            room=room,
         )
         contribution = self.job.program.at_party(sent, party)
         undeclared = set(party.memory.written) - set(self.job.exchange.memory) - {LOCAL}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -42,25 +42,29 @@ class Request:
 
 
 def serve(side: PartySide, arena: Arena, pipe: Connection, inherited: Sequence[Connection]) -> None:
-    """Answer requests until None comes or the parent is gone. `inherited` are ends that belong to the parent."""
+    """Answer lists of requests until None comes or the parent is gone.
+
+    `inherited` are ends of pipes that belong to the parent.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     enter_worker()
     for connection in inherited:
         connection.close()
     while True:
         try:
-            request = pipe.recv()
+            requests = pipe.recv()
         except (EOFError, OSError):
             return
-        if request is None:
+        if requests is None:
             return
-        rows = slice(request.first, request.first + len(request.tasks))
-        views = {name: array[rows] for name, array in arena.views(request.block, rows.stop).items()}
-        tasks = [
-            Task(party, lease, round, budget, {name: views[f"memory {name}"][k].copy() for name in kept})
-            for k, (party, lease, round, budget, kept) in enumerate(request.tasks)
-        ]
-        pipe.send(_answers(side, arena.read_broadcast(), tasks, views))
+        for request in requests:
+            rows = slice(request.first, request.first + len(request.tasks))
+            views = {name: array[rows] for name, array in arena.views(request.block, rows.stop).items()}
+            tasks = [
+                Task(party, lease, round, budget, {name: views[f"memory {name}"][k].copy() for name in kept})
+                for k, (party, lease, round, budget, kept) in enumerate(request.tasks)
+            ]
+            pipe.send(_answers(side, arena.read_broadcast(), tasks, views))
 
 
 def _answers(
@@ -69,33 +73,60 @@ def _answers(
     """Compute batch after batch, leave vectors in `views`, and return what is small."""
     answers: list[Answered] = []
     start = 0
-    for batch in side.answer(sent, tasks):
+    for batch in side.answer(sent, tasks, _room(side, views)):
         count = len(batch.tasks)
         rows = slice(start, start + count)
         start += count
         failure, contribution = batch.failure, batch.contribution
         if contribution is not None:
-            failure = _leave(contribution.vectors, views, rows, side.job.exchange.contribution)
-            failure = failure or _leave(batch.memory, views, rows, batch.memory, "memory ")
+            places = {name: view[rows] for name, view in views.items()}
+            failure = _misfit(contribution.vectors, side.job.exchange.contribution, places)
+            failure = failure or _misfit(batch.memory, batch.memory, places, "memory ")
         if contribution is None or failure is not None:
             answers.append(Answered(count, failure=failure))
             continue
+        remembered = {f"memory {name}": array for name, array in batch.memory.items()}
+        _leave({**contribution.vectors, **remembered}, places)
         metrics = {name: to_numpy(statistics) for name, statistics in contribution.metrics.items()}
         answers.append(Answered(count, None, to_numpy(contribution.weight), metrics, tuple(batch.memory), batch.faults))
     return answers
 
 
-def _leave(
-    arrays: Mapping[str, Any], views: Mapping[str, NDArray[np.float32]], rows: slice, expected: Any, prefix: str = ""
+def _room(side: PartySide, views: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32] | None:
+    """The place of the first vector that is as long as the model: what most programs return is its change."""
+    size = side.job.program.model.layout.size
+    names = (name for name, value in side.job.exchange.contribution.items() if value.size == size)
+    return next((views[name] for name in names), None)
+
+
+def _misfit(
+    arrays: Mapping[str, Any], expected: Collection[str], places: Mapping[str, NDArray[np.float32]], prefix: str = ""
 ) -> Failure | None:
-    """Copy the arrays of parties into their rows; a failure where they are not the ones that the program declares."""
+    """A failure where the arrays of parties are not the ones that the program declares."""
     if set(arrays) != set(expected):
         return Failure(Reason.SHAPE, f"vectors {sorted(arrays)}; expected {sorted(expected)}")
     for name, array in arrays.items():
-        given, target = to_numpy(array), views[prefix + name][rows]
-        if given.shape != target.shape:
-            return Failure(Reason.SHAPE, f"{name} has shape {given.shape[1:]}; expected ({target.shape[1]},)")
+        given, place = to_numpy(array), places[prefix + name]
+        if given.shape != place.shape:
+            return Failure(Reason.SHAPE, f"{name} has shape {given.shape[1:]}; expected ({place.shape[1]},)")
         if given.dtype.kind != "f":
             return Failure(Reason.DTYPE, f"{name} is {given.dtype}; expected floating point")
-        target[:] = given
     return None
+
+
+def _leave(arrays: Mapping[str, Any], places: Mapping[str, NDArray[np.float32]]) -> None:
+    """Copy the arrays to their places, where they do not lie there already."""
+    pairs = [(places[name], to_numpy(array)) for name, array in arrays.items()]
+    moved = [(target, given) for target, given in pairs if not _is_same(target, given)]
+    for index, (_, given) in enumerate(moved):
+        # What lies in the place of another would be lost when that is written.
+        if any(np.may_share_memory(given, target) for target, _ in moved):
+            moved[index] = moved[index][0], given.copy()
+    for target, given in moved:
+        target[:] = given
+
+
+def _is_same(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether two arrays are the same numbers in the same memory."""
+    alike = one.dtype == other.dtype and one.shape == other.shape and one.strides == other.strides
+    return alike and one.__array_interface__["data"] == other.__array_interface__["data"]

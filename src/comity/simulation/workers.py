@@ -132,16 +132,21 @@ class WorkerPool:
             start, position = start + size, position + 1
 
     def _hand_out(self, waiting: deque[_Order], free: deque[int]) -> None:
+        """Orders to workers that have few; each gets its own in one message, for a message wakes it."""
+        given: dict[int, list[_Order]] = {}
         while waiting and free:
-            worker = min(self._workers, key=lambda worker: len(worker.orders))
-            if len(worker.orders) >= _DEPTH:
-                return
-            self._send(worker, replace(waiting.popleft(), block=free.popleft()))
+            number = min(range(self._count), key=lambda k: len(self._workers[k].orders))
+            if len(self._workers[number].orders) >= _DEPTH:
+                break
+            order = replace(waiting.popleft(), block=free.popleft())
+            self._workers[number].orders.append(order)
+            given.setdefault(number, []).append(order)
+        for number, orders in given.items():
+            self._send(self._workers[number], orders)
 
-    def _send(self, worker: _Worker, order: _Order) -> None:
-        worker.orders.append(order)
+    def _send(self, worker: _Worker, orders: Sequence[_Order]) -> None:
         with suppress(OSError):  # the worker has died: `_collect` sees it and gives its orders out again
-            worker.pipe.send(self._request(order.block, 0, order.tasks))
+            worker.pipe.send([self._request(order.block, 0, order.tasks) for order in orders])
 
     def _request(self, block: int, first: int, tasks: Sequence[Task]) -> Request:
         """Put what parties remember into their rows of the block; the rest goes through the pipe."""
@@ -176,14 +181,14 @@ class WorkerPool:
             orders[0] = replace(orders[0], tries=1)
         fresh = self._start()
         self._workers[self._workers.index(dead)] = fresh
-        for order in orders:
-            self._send(fresh, order)
+        fresh.orders.extend(orders)
+        self._send(fresh, orders)
 
     def _alone(self, block: int, first: int, task: Task) -> Answered:
         """One task in a process of its own, so that a party which kills it is lost and nobody else is."""
         worker = self._start()
         with suppress(OSError):
-            worker.pipe.send(self._request(block, first, [task]))
+            worker.pipe.send([self._request(block, first, [task])])
         wait([worker.pipe, worker.process.sentinel])
         answers = _received(worker)
         _stop(worker)

@@ -281,6 +281,15 @@ class TestLeavesNothingBehind:
         assert np.array_equal(first, kept)
 
 
+def test_a_change_is_left_in_the_room_that_is_given() -> None:
+    model = ct.Model(perceptron)
+    work = make_work(model, (7, 12))
+    room = np.full((2, model.layout.size), np.nan, dtype=np.float32)
+    expected, found = train(model, work), train(model, replace(work, room=room))
+    assert np.shares_memory(found.change, room)
+    assert np.array_equal(found.change, expected.change)
+
+
 class TestNoise:
     def test_dropout_comes_from_the_partys_seed(self):
         model = ct.Model(dropping)

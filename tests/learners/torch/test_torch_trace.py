@@ -46,7 +46,7 @@ def test_products_take_the_update_in(batch):
     targets = [node.target for node in traced.graph.nodes]
     assert targets.count(torch.ops.aten.addmm_.default) == 2
     weights = [parameter.clone() for parameter in parameters.values()]
-    (loss,) = passes.bind(traced)(*weights, *batch, -0.5)
+    (loss,) = passes.bind(traced, weights)(*batch, -0.5)
     assert loss == pytest.approx(F.cross_entropy(module(batch[0]), batch[1]).item())
     assert all(torch.allclose(found, right, atol=1e-6) for found, right in zip(weights, expected, strict=True))
 
@@ -67,7 +67,7 @@ def test_an_update_waits_for_every_reader_of_the_old_weights(batch):
     traced, parameters = trace(module, *batch)
     passes.fuse_sgd(traced.graph, len(parameters), decay=[])
     weights = [parameter.clone() for parameter in parameters.values()]
-    passes.bind(traced)(*weights, *batch, -0.5)
+    passes.bind(traced, weights)(*batch, -0.5)
     assert all(torch.allclose(found, right, atol=1e-6) for found, right in zip(weights, expected, strict=True))
 
 
@@ -77,7 +77,7 @@ def test_gradients_are_written_where_they_belong(batch):
     passes.write_gradients(traced.graph, len(parameters), 0)
     slots = [torch.full_like(parameter, torch.nan) for parameter in parameters.values()]
     with torch.no_grad():
-        passes.bind(traced)(*parameters.values(), *slots, *batch)
+        passes.bind(traced, [*parameters.values(), *slots])(*batch)
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(slots, gradients(module, *batch), strict=True))
 
 
@@ -101,7 +101,7 @@ def test_products_with_ones_are_dropped_where_nothing_is_overwritten(loss, produ
     if products is not None:
         assert targets.count(torch.ops.aten.mul.Tensor) == products
         assert torch.ops.aten.ones_like.default not in targets
-    _, *found = passes.bind(traced)(*parameters.values(), x, shares)
+    _, *found = passes.bind(traced, [*parameters.values()])(x, shares)
     expected = torch.autograd.grad(loss(module(x), shares), list(module.parameters()))
     assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(found, expected, strict=True))
 
@@ -123,8 +123,51 @@ def test_an_update_turns_no_operand_twice():
     leaf = weight.clone().requires_grad_()
     torch.bmm(x, leaf.transpose(1, 2)).square().sum().backward()
     moved = weight.clone()
-    passes.bind(traced)(moved, x, -0.5)
+    passes.bind(traced, [moved])(x, -0.5)
     assert torch.allclose(moved, weight - 0.5 * leaf.grad, atol=1e-4)
+
+
+def test_what_is_the_same_in_every_call_is_taken_out_of_the_graph(batch):
+    module = nn.Sequential(nn.Linear(9, 5), nn.Tanh(), nn.Linear(5, 3))
+    traced, parameters = trace(module, *batch)
+    passes.fuse_sgd(traced.graph, len(parameters), decay=[])
+    weights = [parameter.clone() for parameter in parameters.values()]
+    step = passes.bind(traced, weights)
+    names = [str(node.target) for node in traced.graph.nodes if node.op == "call_function"]
+    assert not any("ones_like" in name for name in names)
+    placeholders = {node for node in traced.graph.nodes if node.op == "placeholder"}
+    turned = [node for node in traced.graph.nodes if node.op == "call_function" and node.target is torch.t]
+    assert not any(node.args[0] in placeholders for node in turned)
+    for _ in range(3):
+        expected = [p - 0.5 * g for p, g in zip(weights, gradients(copied(module, weights), *batch), strict=True)]
+        step(*batch, -0.5)
+        assert all(torch.allclose(found, right, atol=1e-6) for found, right in zip(weights, expected, strict=True))
+
+
+def copied(module: nn.Module, weights):
+    for parameter, weight in zip(module.parameters(), weights, strict=True):
+        parameter.data = weight.clone()
+    return module
+
+
+@pytest.mark.parametrize(("rows", "turned"), [(90, True), (6, False)])
+def test_many_short_rows_are_turned_and_have_the_same_gradient(rows, turned):
+    torch.manual_seed(0)
+    module, x, y = nn.Linear(9, 3), torch.randn(rows, 9), torch.arange(rows) % 3
+    traced, parameters = trace(module, x, y)
+    passes.turn_short_rows(traced.graph)
+    traced.graph.lint()
+    assert (torch.ops.aten._log_softmax_backward_data.default in [n.target for n in traced.graph.nodes]) is not turned
+    loss, *found = passes.bind(traced, [*parameters.values()])(x, y)
+    assert loss == pytest.approx(F.cross_entropy(module(x), y).item(), rel=1e-5)
+    for one, other in zip(found, gradients(module, x, y), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize(("between", "draws"), [(nn.Dropout(0.5), True), (nn.Tanh(), False)], ids=str)
+def test_a_graph_knows_whether_it_draws_random_numbers(between, draws, batch):
+    traced, _ = trace(nn.Sequential(nn.Linear(9, 5), between, nn.Linear(5, 3)), *batch)
+    assert passes.draws(traced.graph) is draws
 
 
 def test_tracing_changes_no_array(batch):
@@ -171,7 +214,7 @@ def test_passes_over_convolutions_change_no_gradient(make):
     optimise_convolutions(traced.graph)
     passes.reuse_memory(traced.graph)
     traced.graph.lint()
-    loss, *found = passes.bind(traced)(*parameters.values(), x, y)
+    loss, *found = passes.bind(traced, [*parameters.values()])(x, y)
     assert loss == pytest.approx(F.cross_entropy(module(x), y).item(), rel=1e-5)
     for one, other in zip(found, gradients(module, x, y), strict=True):
         assert torch.allclose(one, other, atol=1e-5)

@@ -27,7 +27,7 @@ from comity.learners.torch.stack import Stack
 from comity.learners.torch.steps import TOLERANCE
 from comity.learners.torch.timetable import Timetable
 
-_CHUNK = {"cpu": 32}
+_CHUNK = {"cpu": 64}
 _CHUNK_ACCELERATOR = 256
 _CHECKED_STEPS = 8
 
@@ -117,7 +117,7 @@ class BatchedTrainer:
                 [work.plan.batches(len(party), work.budget(index)) for index, party in enumerate(work.examples)]
             )
             outcome = _Outcome(
-                change=torch.empty(parties, self.layout.size, device=device),
+                change=resident.border.room(work.room, parties),
                 local=None if local is None else torch.empty(parties, self.layout.local_size, device=device),
                 losses=torch.empty(parties, 2, device=device),
             )

@@ -45,15 +45,22 @@ class Feeder:
         self.device = device
         self.columns = DeviceColumns(device)
         self.outputs: tuple[int, ...] | None = None
+        self._room = torch.empty(0, device=device)
 
-    def rows(self, examples: Examples, positions: NDArray[np.int64] | slice) -> tuple[Tensor, Tensor]:
-        """Features and targets at `positions` among the examples. Raises `DataError` for a label out of range."""
+    def rows(
+        self, examples: Examples, positions: NDArray[np.int64] | slice, *, passing: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Features and targets at `positions` among the examples. Raises `DataError` for a label out of range.
+
+        `passing` features may lie in memory that the next ones take over.
+        """
         rows = positions if examples.rows is None else examples.rows[positions]
         x = self._stored(examples.x, rows)
         labels = cast_labels(self.loss, np.asarray(examples.y[rows]))
         if self.outputs is not None:
             self.loss.check(labels, self.outputs)
-        return features(x, examples.affine), torch.from_numpy(np.ascontiguousarray(labels)).to(self.device)
+        room = self._room_for(x) if passing and examples.affine is not None else None
+        return features(x, examples.affine, room), torch.from_numpy(np.ascontiguousarray(labels)).to(self.device)
 
     def epochs(self, examples: Examples, size: int, batches: int, seed: Seed) -> Iterator[tuple[Tensor, Tensor]]:
         """`batches` batches of `size` (the last of an epoch may be short), epoch after epoch in a new order."""
@@ -63,11 +70,17 @@ class Feeder:
             ordered = order(seed, epoch, total) if size < total else np.arange(total)
             ordered = ordered[: batches * size]
             for start in range(0, len(ordered), block):
-                x, y = self.rows(examples, ordered[start : start + block])
-                yield from zip(torch.split(x, size), torch.split(y, size), strict=True)
+                x, y = self.rows(examples, ordered[start : start + block], passing=True)
+                yield from zip(torch.unsafe_split(x, size), torch.unsafe_split(y, size), strict=True)
             batches -= -(-len(ordered) // size)
             if batches <= 0:
                 return
+
+    def _room_for(self, x: Tensor) -> Tensor:
+        """Memory for features in the shape of `x`: fresh memory costs more than what is done with it."""
+        if x.numel() > self._room.numel():
+            self._room = torch.empty(x.numel(), device=self.device)
+        return self._room[: x.numel()].view(x.shape)
 
     def _block(self, examples: Examples, size: int) -> int:
         row = 4 * max(1, prod(examples.x.shape[1:]))
@@ -87,10 +100,13 @@ class Feeder:
         return torch.from_numpy(taken).to(self.device)
 
 
-def features(x: Tensor, affine: Affine | None) -> Tensor:
-    """Stored features as a model sees them: float32 after the affine map; integers without one are token ids."""
+def features(x: Tensor, affine: Affine | None, room: Tensor | None = None) -> Tensor:
+    """Stored features as a model sees them: float32 after the affine map; integers without one are token ids.
+
+    `room`, where it is given, is the memory for what the map gives.
+    """
     if affine is not None:
-        x = x.to(torch.float32, copy=True)
+        x = x.to(torch.float32, copy=True) if room is None else room.copy_(x)
         for operation, value, idle in ((x.mul_, affine.scale, 1.0), (x.add_, affine.offset, 0.0)):
             if isinstance(value, np.ndarray):
                 operation(torch.as_tensor(value, dtype=torch.float32, device=x.device))

@@ -33,6 +33,13 @@ class Border:
             )
         return rows, self._rows("local", local, self.layout.local_size, parties)
 
+    def room(self, given: Array | None, parties: int) -> Tensor:
+        """`[K, D]` for what training changes: the memory that was `given` for it, where it lies on this device."""
+        shape = (parties, self.layout.size)
+        if self.device.type == "cpu" and isinstance(given, np.ndarray) and given.shape == shape:
+            return torch.from_numpy(given)
+        return torch.empty(shape, device=self.device)
+
     def send(self, work: Work, change: Tensor, local: Tensor | None, steps: Tensor, losses: Tensor) -> Trained:
         """The outcome, as NumPy where `work.weights` is NumPy."""
         lengths = np.array([len(party) for party in work.examples], dtype=np.float32)

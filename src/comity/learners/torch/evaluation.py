@@ -108,10 +108,16 @@ class Evaluator:
         """
         if not len(examples):
             raise DataError("a party has no examples", mend="give every party at least one, or leave it out")
-        key = (examples.x.shape[1:], examples.x.dtype, examples.affine is None, examples.y.shape[1:])
+        key = self.kind(examples)
         if key not in self._outputs:
             self._outputs[key] = self._probe(examples)
         self.feeder.outputs = self._outputs[key]
+
+    @staticmethod
+    def kind(examples: Examples) -> tuple[object, ...]:
+        """What has to be alike for parties to be computed in the same way."""
+        x, y = examples.x, examples.y
+        return x.shape[1:], x.dtype, examples.affine is None, y.shape[1:], y.dtype
 
     def _probe(self, examples: Examples) -> tuple[int, ...]:
         self.feeder.outputs, saved = None, self.arena.snapshot()

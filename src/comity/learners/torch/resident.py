@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -60,15 +61,18 @@ class ResidentTrainer:
         with session(self.device, self.hardware), torch.no_grad():
             weights, local = self.border.receive(work.weights, work.local, parties)
             shift = Shift.of(work.correction, self.layout.shared_size, self.device)
-            change = torch.empty(parties, self.layout.size, device=self.device)
+            change = self.border.room(work.room, parties)
             kept = None if local is None else torch.empty(parties, self.layout.local_size, device=self.device)
             log = _LossLog()
+            descent = Descent(self.ladder, work.plan, work.plan.rate(work.round))
             for index, examples in enumerate(work.examples):
                 self.evaluator.inspect(examples)
                 self.arena.load(weights[index], None if local is None else local[index])
                 self.arena.training()
-                count = work.plan.batches(len(examples), work.budget(index))
-                self._train_party(work, index, count, shift.row(index), log)
+                noise = partial(start_noise, work.seeds[index], self.device)
+                descent.begin(shift.row(index), self.evaluator.kind(examples), noise)
+                log.start_party()
+                self._train_party(work, index, descent, log)
                 self.arena.store(weights[index], change[index], None if kept is None else kept[index])
             losses, steps = log.statistics(self.device), log.steps(self.device)
         return self.border.send(work, change, kept, steps, losses)
@@ -85,15 +89,14 @@ class ResidentTrainer:
             rows, kept = self.border.receive(weights, local, len(examples))
             return self.evaluator.statistics(rows, kept, examples)
 
-    def _train_party(self, work: Work, index: int, count: int, shift: Shift, log: _LossLog) -> None:
+    def _train_party(self, work: Work, index: int, descent: Descent, log: _LossLog) -> None:
         examples = work.examples[index]
         size = batch_size(work.plan.batch_size, len(examples))
-        descent = Descent(self.ladder, work.plan, work.plan.rate(work.round), shift)
-        log.start_party()
-        start_noise(work.seeds[index], self.device)
+        count = work.plan.batches(len(examples), work.budget(index))
         try:
             for x, y in self.feeder.epochs(examples, size, count, work.seeds[index]):
-                log.add(descent(x, y), len(y))
+                length = y.size(0)
+                log.add(descent(x, y, length), length)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             raise self.evaluator.unfit(error, f"features {list(examples.x.shape[1:])}, batches of {size}") from error
 

@@ -89,17 +89,19 @@ class Stack:
         scale = loss_scale(self.precision)
         traced = trace_gradient(self._objective, self.parameters, self.others, (x, y, shares), scale)
         passes.simplify(traced.graph)
+        if x.device.type == "cpu":
+            passes.turn_short_rows(traced.graph)
         arrays = (*self.parameters.values(), *self.others.values())
         if fused:
             passes.fuse_sgd(traced.graph, len(self.parameters), decay=[])
         else:
             passes.write_gradients(traced.graph, len(self.parameters), len(self.others))
             arrays = (*arrays, *self.gradients.values())
-        play = passes.bind(traced)
+        play = passes.bind(traced, arrays)
 
         def step(*batch: Any) -> Tensor:
             with torch.inference_mode():
-                return play(*arrays, *batch)[0]  # type: ignore[no-any-return]
+                return play(*batch)[0]  # type: ignore[no-any-return]
 
         return step
 

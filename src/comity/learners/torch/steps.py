@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeAlias, TypeVar
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, fx
@@ -26,16 +27,25 @@ TOLERANCE: Mapping[Precision, float] = {"float32": 1e-3, "bfloat16": 5e-2, "floa
 """How far two ways of computing the same may be apart, relative to the norm of the result."""
 
 
-class GradientStep(Protocol):
-    """Fills the gradient arena from one batch and returns the mean loss."""
-
-    def __call__(self, x: Tensor, y: Tensor) -> Tensor: ...
+GradientStep: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Fills the gradient arena from one batch and returns the mean loss."""
 
 
-class FusedStep(Protocol):
-    """Takes one step `w ← keep·w − lr·g` on the arena and returns the mean loss; `keeps` is (shared, local)."""
+@dataclass(frozen=True, eq=False)
+class TracedStep:
+    """A graph that is played on a batch and returns its mean loss; `draws` says whether it draws random numbers.
 
-    def __call__(self, x: Tensor, y: Tensor, minus_lr: float, *keeps: float) -> Tensor: ...
+    Called with `(x, y)` it fills the gradient arena. With the update fused in it is called with `(x, y, −lr, *keeps)`
+    and takes a step `w ← keep·w − lr·g` on the arena; `keeps` is (shared, local), of which it takes the first `kept`.
+    """
+
+    play: Callable[..., tuple[Tensor]]
+    draws: bool
+    kept: int = 0
+
+    def __call__(self, x: Tensor, y: Tensor, *factors: float) -> Tensor:
+        with torch.inference_mode():
+            return self.play(x, y, *factors[: 1 + self.kept])[0]
 
 
 Shape: TypeAlias = tuple[torch.Size, torch.dtype, torch.Size, torch.dtype]
@@ -46,10 +56,11 @@ def _shape(x: Tensor, y: Tensor) -> Shape:
     return x.shape, x.dtype, y.shape, y.dtype
 
 
-S = TypeVar("S")
-
 Verdict: TypeAlias = str | None
 """Why a rung does not hold, or None where it does."""
+
+Measure: TypeAlias = Callable[[TracedStep, Tensor, Tensor], Tensor]
+"""(step, x, y) → the gradient that the step takes of the batch."""
 
 
 class Ladder:
@@ -61,7 +72,7 @@ class Ladder:
         self.precision = precision
         self.scale = loss_scale(precision)
         self._gradients: dict[Shape, GradientStep] = {}
-        self._fused: dict[tuple[Shape, bool], FusedStep | None] = {}
+        self._fused: dict[tuple[Shape, bool], TracedStep | None] = {}
         self._notes: dict[str, None] = {}
         self._autocast: Callable[[], torch.autocast] = partial(autocast, arena.flat.device, precision)
         self._objective = mean_loss(arena.module, loss.mean, self._autocast)
@@ -90,12 +101,12 @@ class Ladder:
             self._gradients[shape] = traced or self.autograd
         return self._gradients[shape]
 
-    def fused(self, x: Tensor, y: Tensor, planned: int | None, *, decay: bool) -> FusedStep | None:
+    def fused(self, x: Tensor, y: Tensor, planned: int | None, *, decay: bool) -> TracedStep | None:
         """The step with the SGD update fused in for batches like this one, or None: then use `gradient`."""
         key = (_shape(x, y), decay)
         if key not in self._fused:
 
-            def trace(x: Tensor, y: Tensor) -> FusedStep:
+            def trace(x: Tensor, y: Tensor) -> TracedStep:
                 return self._trace_fused(x, y, decay=decay)
 
             self._fused[key] = self._climb(x, y, planned, "traced, update fused", trace, self._change_of)
@@ -107,9 +118,9 @@ class Ladder:
         y: Tensor,
         planned: int | None,
         rung: str,
-        trace: Callable[[Tensor, Tensor], S],
-        measure: Callable[[S, Tensor, Tensor], Tensor],
-    ) -> S | None:
+        trace: Callable[[Tensor, Tensor], TracedStep],
+        measure: Measure,
+    ) -> TracedStep | None:
         """A traced step if it can be had and agrees with autograd on this batch, which leaves no mark anywhere."""
         step, why = None, None
         if self.arena.regions.trained > _LARGE_MODEL:
@@ -129,7 +140,7 @@ class Ladder:
         self._notes[f"batches of {list(x.shape)}: " + (rung if why is None else f"autograd: {why}")] = None
         return step if why is None else None
 
-    def _disagreement(self, step: S, measure: Callable[[S, Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Verdict:
+    def _disagreement(self, step: TracedStep, measure: Measure, x: Tensor, y: Tensor) -> Verdict:
         outcomes = []
         start = self.arena.snapshot()
         trained = self.arena.regions.trained
@@ -153,7 +164,7 @@ class Ladder:
         step(_shifted(x), y)
         return self.arena.gradient.clone()
 
-    def _change_of(self, step: FusedStep, x: Tensor, y: Tensor) -> Tensor:
+    def _change_of(self, step: TracedStep, x: Tensor, y: Tensor) -> Tensor:
         before = self.arena.flat[: self.arena.regions.trained].clone()
         step(_shifted(x), y, -1.0, 1.0, 1.0)
         return before - self.arena.flat[: self.arena.regions.trained]
@@ -166,32 +177,21 @@ class Ladder:
         passes.reuse_memory(traced.graph)
         return traced
 
-    def _trace_gradient(self, x: Tensor, y: Tensor) -> GradientStep:
+    def _trace_gradient(self, x: Tensor, y: Tensor) -> TracedStep:
         arena, traced = self.arena, self._graph(x, y)
+        draws = passes.draws(traced.graph)
         passes.write_gradients(traced.graph, len(arena.parameters), len(arena.others))
-        play = passes.bind(traced)
         fixed = (*arena.parameters.values(), *arena.others.values(), *arena.gradients.values())
+        return TracedStep(passes.bind(traced, fixed), draws)
 
-        def step(x: Tensor, y: Tensor) -> Tensor:
-            with torch.inference_mode():
-                return play(*fixed, x, y)[0]  # type: ignore[no-any-return]
-
-        return step
-
-    def _trace_fused(self, x: Tensor, y: Tensor, *, decay: bool) -> FusedStep:
+    def _trace_fused(self, x: Tensor, y: Tensor, *, decay: bool) -> TracedStep:
         arena, traced = self.arena, self._graph(x, y)
+        draws = passes.draws(traced.graph)
         shared = arena.regions.shared
         groups = [int(arena.regions.spans[name].start >= shared) for name in arena.parameters] if decay else []
         passes.fuse_sgd(traced.graph, len(arena.parameters), decay=groups)
-        play = passes.bind(traced)
         fixed = (*arena.parameters.values(), *arena.others.values())
-        kept = max(groups, default=-1) + 1
-
-        def step(x: Tensor, y: Tensor, minus_lr: float, *keeps: float) -> Tensor:
-            with torch.inference_mode():
-                return play(*fixed, x, y, minus_lr, *keeps[:kept])[0]  # type: ignore[no-any-return]
-
-        return step
+        return TracedStep(passes.bind(traced, fixed), draws, max(groups, default=-1) + 1)
 
 
 def _shifted(x: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ class Timetable:
             starts[1 : len(pool), 0] = np.cumsum([len(rows) for rows in pool[:-1]])
             absolute = np.concatenate(pool)[positions + starts]
             pooled = Examples(first.x, first.y, absolute.reshape(-1), first.affine)
-            x, y = feeder.rows(pooled, slice(None))
+            x, y = feeder.rows(pooled, slice(None), passing=True)
             return x.view(steps, width, widest, *x.shape[1:]), y.view(steps, width, widest, *y.shape[1:])
         padded = [*self.parties, *[first] * (width - len(self.parties))]
         parts = [feeder.rows(party, positions[:, column].reshape(-1)) for column, party in enumerate(padded)]
