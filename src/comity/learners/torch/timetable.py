@@ -15,8 +15,8 @@ from comity.data.examples import Examples
 from comity.learners.base import Work
 from comity.learners.torch.batches import Feeder, order
 
-_BLOCK_BYTES = 1 << 24
-"""Batches are gathered for several steps at once, up to so many bytes of features."""
+_BLOCK_BYTES = 1 << 21
+"""Batches are gathered for several steps at once, up to so many bytes of features: few enough to stay in a cache."""
 
 
 @dataclass(frozen=True, eq=False)
