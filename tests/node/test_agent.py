@@ -18,9 +18,9 @@ from comity.node.child import ChildExecutor, TaskResult, TaskSpec
 from comity.node.home import NodeHome
 from comity.node.log import LogError, NodeLog, verify
 from comity.node.requests import Requests
-from comity.wire.client import Session
+from comity.wire.client import ProblemError, Session
 from comity.wire.digests import sha256, source_digest
-from comity.wire.messages import Ask, Contributed, Refused
+from comity.wire.messages import Ask, Contributed, Problem, Refused
 from support.nodes import ALLOW, PLAIN, RUN, InMemory, a_home, job_of, logged
 from support.virtual_time import run_virtually
 
@@ -353,6 +353,29 @@ def test_memory_is_that_of_the_last_contribution_that_counted(tmp_path: Path) ->
 
     working(home, server, executor, steps)
     assert executor.memories == [None, None, "after 2", "after 2", "after 4"]
+
+
+def test_a_node_that_its_server_refuses_asks_ever_more_seldom(tmp_path: Path) -> None:
+    """One that was revoked, say, or whose clock is wrong; it comes back by itself once that is mended."""
+    home, server = a_home(tmp_path), a_server(tmp_path)
+    call, asked = server.call, 0
+
+    async def refusing(method: str, path: str, *rest: Any, **options: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(2)  # a session signs anew before it gives up
+        raise ProblemError(401, Problem(title="who are you?", detail=""))
+
+    server.call = refusing  # type: ignore[method-assign]  # a server that does not know this node
+
+    async def steps() -> Contributed | Refused:
+        await asyncio.sleep(3600)
+        server.call = call  # type: ignore[method-assign]
+        server.assign(1)
+        return await server.answered(1, seconds=70)
+
+    assert isinstance(working(home, server, Instant(), steps), Contributed)
+    assert asked < 130
 
 
 def test_work_that_is_no_longer_wanted_is_ended(tmp_path: Path) -> None:

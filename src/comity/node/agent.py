@@ -21,7 +21,7 @@ from comity.node.duty import Duties
 from comity.node.home import NodeHome
 from comity.node.outbox import Lease
 from comity.node.pauses import Pauses
-from comity.wire.client import Session
+from comity.wire.client import ProblemError, Session
 from comity.wire.messages import Ask, Assignment, Work
 
 _WAIT = 30.0
@@ -59,6 +59,7 @@ class Agent:
         self._ended: dict[Lease, int] = {}
         self._again: dict[Lease, Pauses] = {}
         self._fault = ""
+        self._refused = False
         self._moved = asyncio.Event()
 
     async def run(self) -> None:
@@ -71,10 +72,11 @@ class Agent:
                 started = self.now()
                 self._moved.clear()
                 changed = await self._turn()
-                if changed or self.now() - started > _SOON:
+                if changed or (self.now() - started > _SOON and not self._refused):
                     pauses.reset()
                 else:
                     # An answer at once that says nothing new: the server waits for what is on its way to it, or fails.
+                    # A refusal, which takes longer, as it is asked for again, will be the same for a while.
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(pauses.next()):
                             await self._moved.wait()
@@ -96,9 +98,11 @@ class Agent:
 
     async def _turn(self) -> bool:
         """Ask once and follow the answer; whether anything has changed."""
+        self._refused = False
         try:
             changed = self._follow(await self._ask(), self._asked)
         except (ComityError, OSError) as error:
+            self._refused = isinstance(error, ProblemError) and error.status < 500
             self._note(str(error))
             return False
         self._note("")
