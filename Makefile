@@ -18,7 +18,7 @@ test-long: $(VENV)/dev.stamp  ## Run the long tests, the examples among them
 	$(RUN) -m pytest -m long
 
 test-schedules: $(VENV)/dev.stamp  ## Play 2,000 schedules of faults in virtual time
-	$(RUN) -m pytest -n auto -m schedules
+	$(RUN) -m pytest -n auto --maxschedchunk 1 -m schedules tests/faults
 
 lint: $(VENV)/dev.stamp  ## Check style, and that floors import only downwards
 	$(RUN) -m ruff check .

@@ -243,6 +243,7 @@ def _watch(journal: Journal) -> None:
     """A transaction is an operation on the disk: before it begins, before it is committed, and when it has been."""
     database = journal.database
     event.listen(database.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+    database.close()  # the connection that it was opened with is from before
     write, read = database.write, database.read
 
     @contextlib.contextmanager
@@ -367,5 +368,5 @@ def _unheard(loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> Non
 
 
 def simulated(job: ct.Job, data: Points) -> Any:
-    """The model's vector as the simulation gives it."""
-    return ct.run(job, ct.Simulation(data)).model.vector
+    """The model's vector as the simulation gives it; processes would take longer to start than it has to compute."""
+    return ct.run(job, ct.Simulation(data, workers=1)).model.vector
