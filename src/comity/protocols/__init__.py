@@ -1,0 +1,1 @@
+"""Multi-party protocols as named roles without I/O."""

@@ -1,0 +1,1 @@
+"""Secure sums: the coordinator learns the sum of the contributions and nothing else."""
