@@ -41,7 +41,8 @@ class Contribution:
 class Aggregate:
     """What the server learns from a round: vectors `[D]`, the summed weight, summed metric statistics `[S]`.
 
-    `count` parties took part, out of a `population` (which algorithms with state at the parties need).
+    `count` parties took part, out of a `population` (which algorithms with state at the parties need). `bound` is the
+    joint L2 norm that no contribution exceeded, where the chain has clipped them.
     """
 
     vectors: Vectors
@@ -49,6 +50,7 @@ class Aggregate:
     metrics: Mapping[str, NDArray[np.float64]]
     count: int
     population: int
+    bound: float | None = None
 
     @property
     def participation(self) -> float:

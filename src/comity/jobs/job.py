@@ -20,7 +20,7 @@ from comity.jobs.checks import check
 from comity.jobs.explain import Explanation, explain
 from comity.jobs.stopping import EarlyStopping
 from comity.programs.base import AnyProgram
-from comity.transforms.chain import Chain, Link, as_chain
+from comity.transforms.chain import Chain, Link, as_chain, extended
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Job:
 
     @cached_property
     def exchange(self) -> Exchange:
-        return self.program.exchange()
+        """All that is moved: what the program declares, and what the chain adds."""
+        return extended(self.chain, self.program.exchange())
 
     @cached_property
     def root_seed(self) -> Seed:

@@ -18,7 +18,7 @@ from comity.server.liverun import LiveRun, Model
 from comity.server.vectors import StoredVectors, VectorError, written
 from comity.store.blobs import Blobs
 from comity.store.errors import Mismatch
-from comity.transforms.chain import conclude
+from comity.transforms.chain import ChainState, begin, conclude, tell
 from comity.wire import messages
 from comity.wire.messages import Blob, RoundFacts
 
@@ -76,9 +76,11 @@ def contribution_of(stored: StoredVectors, given: messages.Contributed) -> Contr
 
 
 def next_model(blobs: Blobs, run: LiveRun, commit: Commit) -> tuple[Model, Mapping[str, tuple[float, ...]]]:
-    """The model that `commit` makes, stored, and the cohort's summed metrics. The same commit gives the same bytes.
+    """The model that `commit` makes, stored, and the cohort's summed metrics.
 
-    Raises `RunError` where the contributions add up to nothing.
+    The same commit gives the same bytes, unless the chain adds noise: then each call draws its own, and only that
+    counts, and is shown to anybody, whose record is written first. Raises `RunError` where the contributions add up to
+    nothing.
     """
     job, owner = run.job, run_owner(run.row.id)
     accumulator = job.chain.split()[1].start(job.exchange)
@@ -86,19 +88,26 @@ def next_model(blobs: Blobs, run: LiveRun, commit: Commit) -> tuple[Model, Mappi
         given = run.contributions[counted.lease].given
         stored = StoredVectors.open(blobs, counted.party, given.vectors)
         accumulator.add(contribution_of(stored, given), counted.factor)
-    aggregate = conclude(job.chain, accumulator, len(run.row.parties))
+    learned = begin(job.chain, job.exchange)
+    if run.model.chain is not None:
+        learned = states.restore(learned, StoredVectors.open(blobs, owner, run.model.chain).arrays())
+    aggregate, learned = conclude(job.chain, learned, accumulator, len(run.row.parties))
     stored = StoredVectors.open(blobs, owner, run.model.state)
     state = job.program.update(_state(job, stored), aggregate)
     metrics = {name: tuple(float(x) for x in row) for name, row in aggregate.metrics.items()}
-    return publish(blobs, owner, job, state), metrics
+    return publish(blobs, owner, job, state, learned), metrics
 
 
-def publish(blobs: Blobs, owner: str, job: Job, state: object) -> Model:
-    """Store a program's state, and what is broadcast of it: a blob a vector, so that one which stays is sent once."""
+def publish(blobs: Blobs, owner: str, job: Job, state: object, learned: ChainState) -> Model:
+    """Store a program's state and its chain's, and what is broadcast of them.
+
+    That is a blob a vector, so that one which stays is sent once.
+    """
     broadcast: dict[str, Blob] = {}
-    for name, vector in job.program.broadcast(state).items():
+    for name, vector in {**job.program.broadcast(state), **tell(job.chain, learned)}.items():
         broadcast[name] = blobs.put(owner, written({name: np.asarray(to_numpy(vector))}))
-    return Model(blobs.put(owner, written(states.flatten(state))), broadcast)
+    kept = blobs.put(owner, written(states.flatten(learned))) if learned else None
+    return Model(blobs.put(owner, written(states.flatten(state))), broadcast, kept)
 
 
 def round_facts(run: LiveRun, commit: Commit, at: float, metrics: Mapping[str, tuple[float, ...]]) -> RoundFacts:
@@ -127,8 +136,9 @@ def parts_of(run: LiveRun) -> dict[str, set[str]]:
 
 
 def model_parts(model: Model) -> set[str]:
-    """The parts of a model: its state's, and those of what is broadcast of it."""
-    return {digest for blob in (model.state, *model.broadcast.values()) for digest in blob.parts}
+    """The parts of a model: its states', and those of what is broadcast of them."""
+    blobs = [model.state, *model.broadcast.values(), *([] if model.chain is None else [model.chain])]
+    return {digest for blob in blobs for digest in blob.parts}
 
 
 def first_model(blobs: Blobs, run: str, job: Job, submitter: str, start: Blob) -> Model:
@@ -140,7 +150,7 @@ def first_model(blobs: Blobs, run: str, job: Job, submitter: str, start: Blob) -
         raise VectorError("the state is shorter than the layout's model", where="submit.layout")
     stored = StoredVectors.open(blobs, submitter, start)
     stored.check_digest()
-    return publish(blobs, run_owner(run), job, _state(job, stored))
+    return publish(blobs, run_owner(run), job, _state(job, stored), begin(job.chain, job.exchange))
 
 
 def _state(job: Job, stored: StoredVectors) -> object:

@@ -29,21 +29,27 @@ _STATES: Mapping[Ending, RunState] = {
 
 @dataclass(frozen=True)
 class Model:
-    """The program's state after a round, and what is broadcast of it, as blobs of the run."""
+    """The program's state after a round, and what is broadcast, as blobs of the run.
+
+    `chain` is the state of the chain, where it has one. Nobody is given it: noise that is taken back in later rounds
+    is in it, and would be known to whoever reads it.
+    """
 
     state: Blob
     broadcast: Mapping[str, Blob]
+    chain: Blob | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        node = {
             "state": self.state.model_dump(mode="json"),
             "broadcast": {name: blob.model_dump(mode="json") for name, blob in self.broadcast.items()},
         }
+        return node if self.chain is None else {**node, "chain": self.chain.model_dump(mode="json")}
 
     @classmethod
     def of(cls, node: Any) -> Model:
         broadcast = {name: _blob(blob) for name, blob in node["broadcast"].items()}
-        return cls(_blob(node["state"]), broadcast)
+        return cls(_blob(node["state"]), broadcast, _blob(node["chain"]) if "chain" in node else None)
 
 
 class Held(NamedTuple):

@@ -14,8 +14,8 @@ import numpy as np
 from comity.coordination.effects import Commit
 from comity.core.errors import ComityError
 from comity.runs.figures import metric_value, rising
-from comity.server.aggregate import next_model, parts_of, round_facts
-from comity.server.leftovers import doom_all_but, union
+from comity.server.aggregate import model_parts, next_model, parts_of, round_facts, run_owner
+from comity.server.leftovers import Parts, doom_all_but, union
 from comity.server.liverun import LiveRun, Model
 from comity.server.liveruns import Draft, LiveRuns
 from comity.server.meanwhile import meanwhile
@@ -55,8 +55,9 @@ class Models:
                     if commit is None:
                         return
                     before = parts_of(self.runs.get(run))
-                    after = self.runs.decide(run, await self._outcome(run, commit))
-                    self._doom(before, after)
+                    made, drafts = await self._outcome(run, commit)
+                    after = self.runs.decide(run, drafts)
+                    self._doom(union([before, made]), after)
                     await asyncio.to_thread(self.blobs.clear)
                     pause = _FIRST_PAUSE
                 except StoreError as error:
@@ -67,11 +68,14 @@ class Models:
             del self._aggregating[run]
 
     def _doom(self, before: Mapping[str, set[str]], after: LiveRun) -> None:
-        """The parts that a round has used up may go, unless this run, or another that is not over, needs them."""
+        """The parts that a round has used up may go, unless this run, or another that is not over, needs them.
+
+        So may those of a model that another replica has made first: with other noise it is a model of its own.
+        """
         doom_all_but(union(parts_of(live) for live in (after, *self.runs.running())), before, self.blobs)
 
-    async def _outcome(self, run: str, commit: Commit) -> Callable[[LiveRun], Iterable[Draft]]:
-        """What is to be written down of a commit: its model, or why there is none."""
+    async def _outcome(self, run: str, commit: Commit) -> tuple[Parts, Callable[[LiveRun], Iterable[Draft]]]:
+        """What is to be written down of a commit: its model, the parts of which come with it, or why there is none."""
         live, started = self.runs.get(run), self.now()
         entries = sum(value.size for value in live.job.exchange.contribution.values())
         try:
@@ -79,12 +83,12 @@ class Models:
         except ComityError as error:
             if isinstance(error, StoreError) and not isinstance(error, Absent | Mismatch):
                 raise
-            return partial(_failed, commit, str(error))
+            return {}, partial(_failed, commit, str(error))
         except Exception as error:  # a program's arithmetic: its fault must end the run and not leave it hanging
             _log.exception("round %d cannot be aggregated", commit.round + 1, extra={"run": run})
-            return partial(_failed, commit, f"{type(error).__name__}: {error}")
+            return {}, partial(_failed, commit, f"{type(error).__name__}: {error}")
         self.observe(Aggregated(run, commit.round + 1, self.now() - started))
-        return lambda live: self._concluded(live, commit, *made)
+        return {run_owner(run): model_parts(made[0])}, lambda live: self._concluded(live, commit, *made)
 
     def _concluded(self, live: LiveRun, commit: Commit, model: Model, metrics: Metrics) -> Iterator[Draft]:
         """The new model becomes the run's, which ends here where the job says so."""

@@ -32,6 +32,7 @@ from comity.simulation.clock import Clock, Happening
 from comity.simulation.devices import Devices, Outcome
 from comity.simulation.rounds import Collecting
 from comity.simulation.tasks import Engine, Task
+from comity.transforms.chain import ChainState, begin, tell
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,8 @@ class Committed:
 class Loop:
     """Everything that changes while a simulation runs; between two rounds it can be saved and restored.
 
-    `advance` goes on to the next commit. The same job, data and devices give the same commits on any engine.
+    `state` is the program's, `learned` the chain's. `advance` goes on to the next commit. The same job, data and
+    devices give the same commits on any engine.
     """
 
     job: Job
@@ -65,6 +67,7 @@ class Loop:
     engine: Engine
     coordinator: Coordinator
     state: Any
+    learned: ChainState
     clock: Clock = field(default_factory=Clock)
     memory: dict[str, dict[str, Array]] = field(default_factory=dict)
     finished: Finished | None = None
@@ -95,7 +98,7 @@ class Loop:
         coordinator = Coordinator(job.rounds, data.ids, job.root_seed.child("coordinator"))
         arrays = states.flatten(initial := job.program.init(job.root_seed))
         state = states.restore(initial, {path: _placed(engine, array) for path, array in arrays.items()})
-        loop = cls(job, data, devices, engine, coordinator, state)
+        loop = cls(job, data, devices, engine, coordinator, state, begin(job.chain, job.exchange))
         loop.memory = {party: dict(kept) for party, kept in memory.items()}
         loop._publish(0)
         loop._handle(Start(0.0))
@@ -235,7 +238,7 @@ class Loop:
 
     def _aggregate(self, commit: Commit) -> Committed:
         collected, self._collecting = self._collecting, Collecting.of(self.job, commit.round + 2)
-        aggregate = collected.aggregate(len(self.data))
+        aggregate, self.learned = collected.aggregate(self.learned, len(self.data))
         self.state = self.job.program.update(self.state, aggregate)
         for party, written in collected.memory.items():
             self.memory[party] = {**self.memory.get(party, {}), **written}
@@ -246,11 +249,17 @@ class Loop:
         """Broadcast the current model as `version`; older ones are kept while a party is at work on them."""
         wanted = {assigned.task.round for assigned in self._assigned.values()}
         self._versions = {number: sent for number, sent in self._versions.items() if number in wanted}
-        self._versions[version] = self.job.program.broadcast(self.state)
+        self._versions[version] = self._sent()
+
+    def _sent(self) -> Vectors:
+        """What is broadcast of the current state, the chain's among it."""
+        sent = self.job.program.broadcast(self.state)
+        told = tell(self.job.chain, self.learned)
+        return Vectors(**sent, **{name: _placed(self.engine, array) for name, array in told.items()}) if told else sent
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Arrays and JSON facts from which `restore` goes on; to be taken after `proceed`."""
-        arrays = states.flatten(self.state, "state")
+        arrays = states.flatten(self.state, "state") | states.flatten(self.learned, "chain")
         for version, sent in self._versions.items():
             arrays |= states.flatten(sent, f"version.{version}")
         facts: dict[str, Any] = {
@@ -289,10 +298,11 @@ class Loop:
         coordinator = Coordinator.restore(job.rounds, data.ids, seed, facts["coordinator"])
         placed = {path: _placed(engine, array) for path, array in arrays.items()}
         state = states.restore(job.program.init(job.root_seed), placed, "state")
-        loop = cls(job, data, devices, engine, coordinator, state, Clock.restore(facts["clock"]))
+        learned = states.restore(begin(job.chain, job.exchange), arrays, "chain")
+        loop = cls(job, data, devices, engine, coordinator, state, learned, Clock.restore(facts["clock"]))
         for index, (party, names) in enumerate(facts["memory"]):
             loop.memory[party] = {name: placed[f"memory.{index}.{name}"] for name in names}
-        current = job.program.broadcast(state)
+        current = loop._sent()
         for version in facts["versions"]:
             loop._versions[version] = states.restore(current, placed, f"version.{version}")
         for party, lease, round, budget, arrival in facts["assigned"]:

@@ -22,6 +22,7 @@ from comity.jobs.job import Job
 from comity.learners.base import Hardware, Trainer
 from comity.programs.party import LOCAL, Memory, Party
 from comity.simulation.tasks import Batch, Failure, Task
+from comity.transforms.chain import encode
 
 Room: TypeAlias = NDArray[np.float32] | None
 
@@ -100,8 +101,7 @@ class PartySide:
                 where=f"{type(self.job.program).__name__}.at_party",
                 mend="add it to `memory` in the program's exchange()",
             )
-        for transform in self._transforms:
-            contribution = transform.encode(contribution)
+        contribution = encode(self._transforms, contribution, sent)
         verdicts = self.job.admission.check(contribution, self.job.exchange)
         faults = [None if verdict is None else Failure(*verdict) for verdict in verdicts]
         return Batch(tasks, contribution, party.memory.written, faults=faults)

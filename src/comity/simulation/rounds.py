@@ -16,7 +16,7 @@ from comity.runs.figures import metric_value
 from comity.runs.history import Cohort
 from comity.simulation.ahead import Answer
 from comity.simulation.tasks import Batch
-from comity.transforms.chain import Accumulator, conclude
+from comity.transforms.chain import Accumulator, ChainState, conclude
 
 
 @dataclass(eq=False)
@@ -76,15 +76,18 @@ class Collecting:
         self._weights.append(np.array(to_numpy(contribution.weight)[:, 0], dtype=np.float64))
         self._statistics.append({n: np.array(to_numpy(s), dtype=np.float64) for n, s in contribution.metrics.items()})
 
-    def aggregate(self, population: int) -> Aggregate:
-        """The aggregate of all that was accepted, after the chain's server half."""
+    def aggregate(self, states: ChainState, population: int) -> tuple[Aggregate, ChainState]:
+        """The aggregate of all that was accepted, after the chain's server half, and the chain's next states."""
         self.flush()
-        return conclude(self.job.chain, self.accumulator, population)
+        return conclude(self.job.chain, states, self.accumulator, population)
 
     def cohort(self) -> Cohort:
         """Who took part, with what weight and which metrics of its own."""
         metrics = {}
+        own = self.job.program.exchange().metrics
         for name in self._statistics[0] if self._statistics else ():
+            if name not in own:
+                continue
             rows = np.concatenate([statistics[name] for statistics in self._statistics])
             metrics[name] = np.array([metric_value(self.job, name, row) for row in rows])
         return Cohort(self.round, self.names, np.concatenate(self._weights or [np.zeros(0)]), metrics)

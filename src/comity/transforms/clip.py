@@ -28,20 +28,27 @@ class Clip(Link):
         return f"clipped to a norm of {self.norm:g}"
 
     def encode(self, contribution: Contribution) -> Contribution:
-        factor = self._factor(norms(contribution.vectors))
+        factor = shrinking(norms(contribution.vectors), self.norm)
         return replace(contribution, vectors=contribution.vectors.map(lambda array: array * factor))
 
     def decode(self, aggregate: Aggregate) -> Aggregate:
-        return aggregate
+        return bounded(aggregate, self.norm)
 
     def apply(self, aggregate: Aggregate) -> Aggregate:
-        factor = self._factor(norms(aggregate.vectors.map(lambda array: array[None, :])))[0]
+        factor = shrinking(norms(aggregate.vectors.map(lambda array: array[None, :])), self.norm)[0]
         return replace(aggregate, vectors=aggregate.vectors.map(lambda array: array * factor))
 
-    def _factor(self, norm: Array) -> Array:
-        xp = namespace(norm)
-        one = xp.ones_like(norm)
-        within = norm <= self.norm
-        factor = xp.where(within, one, self.norm / xp.where(within, one, norm))
-        # A norm that overflows says nothing about the direction: let admission refuse it rather than send zeros.
-        return xp.where(xp.isfinite(norm), factor, one * float("nan"))
+
+def shrinking(norm: Array, bound: float) -> Array:
+    """The factors that bring vectors of these norms within `bound`."""
+    xp = namespace(norm)
+    one = xp.ones_like(norm)
+    within = norm <= bound
+    factor = xp.where(within, one, bound / xp.where(within, one, norm))
+    # A norm that overflows says nothing about the direction: let admission refuse it rather than send zeros.
+    return xp.where(xp.isfinite(norm), factor, one * float("nan"))
+
+
+def bounded(aggregate: Aggregate, norm: float) -> Aggregate:
+    """The aggregate of contributions that were clipped to `norm`; a tighter bound stays."""
+    return replace(aggregate, bound=norm if aggregate.bound is None else min(norm, aggregate.bound))

@@ -103,7 +103,7 @@ def _models(plan: Plan, row: RunRow, records: list[Record]) -> Iterator[str]:
                 party, contribution, remembered = pending.pop(counted.lease)
                 accumulator.add(contribution, counted.factor)
                 memory[party] |= remembered
-            aggregate = conclude(job.chain, accumulator, len(row.parties))
+            aggregate, _ = conclude(job.chain, {}, accumulator, len(row.parties))
             state = job.program.update(models[commit.round], aggregate)
             models[commit.round + 1] = state
             if blob_of(b"".join(written(states.flatten(state)))).digest != body["state"]["digest"]:
