@@ -18,6 +18,7 @@ from comity.data.examples import Examples
 from comity.learners.base import Hardware, Trained, Trainer, Work
 from comity.learners.metrics import resolve
 from comity.learners.plan import LocalPlan
+from comity.learners.records import refuse_record_privacy
 from comity.learners.schedules import Constant
 
 Weights: TypeAlias = dict[str, NDArray[Any]]
@@ -89,6 +90,7 @@ class Function:
         return FunctionTrainer(self)
 
     def check(self, plan: LocalPlan, *, corrected: bool) -> None:
+        refuse_record_privacy(plan, "Function.fit")
         if corrected:
             raise LearnerError(
                 "a function cannot be asked to correct its gradients",

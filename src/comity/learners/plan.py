@@ -8,6 +8,7 @@ from math import ceil
 from comity.core.arrays import Array
 from comity.core.checks import described, fraction, nonnegative, offers, positive, whole
 from comity.core.errors import ConfigError
+from comity.learners.records import RecordPrivacy
 from comity.learners.schedules import Constant, Schedule
 
 
@@ -18,7 +19,8 @@ class LocalPlan:
     `lr` is the learning rate, scaled by `schedule` over the rounds. Work is given as `epochs` (passes over the party's
     examples, the last batch of a pass may be short) or as `steps` (batches, going round the data as often as needed),
     not both; one epoch when neither is given. `batch_size=None` is the full batch. `clip_norm` bounds the L2 norm of
-    each step's gradient.
+    each step's gradient. With `privacy` every step is one of DP-SGD on a Poisson sample of `batch_size` records on
+    average; all that follows (correction, `clip_norm`, momentum, moments, weight decay) works on the noisy gradient.
     """
 
     lr: float
@@ -27,6 +29,7 @@ class LocalPlan:
     batch_size: int | None = None
     clip_norm: float | None = None
     schedule: Schedule = Constant()
+    privacy: RecordPrivacy | None = None
 
     def __post_init__(self) -> None:
         where = type(self).__name__
@@ -41,6 +44,12 @@ class LocalPlan:
                 f"{described(self.schedule)} is no schedule",
                 where=f"{where}.schedule",
                 mend="give one of ct.schedules, for example Cosine(rounds=100)",
+            )
+        if self.privacy is not None and not isinstance(self.privacy, RecordPrivacy):
+            raise ConfigError(
+                f"{described(self.privacy)} is no record-level privacy",
+                where=f"{where}.privacy",
+                mend="give RecordPrivacy(clip=1.0, multiplier=1.0), or None",
             )
 
     def rate(self, round: int) -> float:
@@ -106,6 +115,11 @@ class Correction:
 
     `anchor` and `drift` are `[D]` or `[K, D]`. FedProx, SCAFFOLD, FedDyn and Ditto are corrections, not new training
     loops.
+
+    Under record-level privacy a correction is added after the noise. It costs nothing as long as it is made from what
+    the server sent and from changes that private training gave in earlier rounds, as in FedProx, SCAFFOLD (whose
+    control variate is the mean noisy gradient of an earlier round) and FedDyn. A drift that a program computes from
+    the examples by other means is not covered.
     """
 
     mu: float = 0.0

@@ -17,6 +17,7 @@ from comity.core.seeds import Seed
 from comity.learners.base import Hardware, Trainer
 from comity.learners.metrics import resolve
 from comity.learners.plan import LocalPlan
+from comity.learners.records import refuse_record_privacy
 
 if TYPE_CHECKING:
     from comity.learners.sklearn.coefficients import Coefficients
@@ -107,6 +108,7 @@ class Estimator:
         from comity.learners.sklearn.refit import check_refit
         from comity.learners.sklearn.stepping import check_plan
 
+        refuse_record_privacy(plan, self.title)
         (check_refit if self.mode == "refit" else check_plan)(self, plan, corrected=corrected)
 
     def batchable(self, plan: LocalPlan) -> str | None:

@@ -148,6 +148,10 @@ class Arena:
         if self.module.training:
             self.module.eval()
 
+    def untrained(self) -> list[Tensor]:
+        """What training does not descend on: buffers that travel or stay, and those outside the vectors."""
+        return [self.flat[self.regions.trained :], *self._outside]
+
     def snapshot(self) -> list[Tensor]:
         """A copy of everything that training moves."""
         return [tensor.clone() for tensor in (self.flat, *self._outside)]

@@ -19,6 +19,7 @@ from comity.core.arrays import Array
 from comity.core.layout import Layout
 from comity.data.examples import Examples
 from comity.learners.base import Trained, Work
+from comity.learners.plan import LocalPlan
 from comity.learners.torch.losses import Loss
 from comity.learners.torch.optimizers import FlatOptimizer, Shift, fusible
 from comity.learners.torch.resident import ResidentTrainer
@@ -53,6 +54,13 @@ def obstacle(module: nn.Module, layout: Layout, loss: Loss) -> str | None:
     return None
 
 
+def record_by_record(plan: LocalPlan) -> str | None:
+    """Why a plan has parties trained one at a time whatever the model, or None."""
+    if plan.privacy is None:
+        return None
+    return "record-level privacy maps over the records of one party, which leaves no room for several parties"
+
+
 class BatchedTrainer:
     """Trains K parties at once; evaluates, and trains what cannot be batched, on a resident trainer."""
 
@@ -84,11 +92,11 @@ class BatchedTrainer:
 
     def train(self, work: Work) -> Trained:
         """Train all parties; equal to resident training but for rounding."""
-        why = _mixture(work.examples)
+        why = record_by_record(work.plan) or _mixture(work.examples)
         if why is None:
             why = self._verdict(work)
         else:
-            self._verdicts[("mixture",)] = why
+            self._verdicts[(why,)] = why
         return self._train(work) if why is None else self.resident.train(work)
 
     def _verdict(self, work: Work) -> str | None:

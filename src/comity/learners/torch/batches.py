@@ -16,6 +16,7 @@ from torch import Tensor
 from comity.core.errors import LearnerError
 from comity.core.seeds import Seed
 from comity.data.examples import Affine, Examples
+from comity.learners.records import poisson_sample
 from comity.learners.torch.losses import Loss, cast_labels
 
 _ALIGNMENT = 64
@@ -75,6 +76,11 @@ class Feeder:
             batches -= -(-len(ordered) // size)
             if batches <= 0:
                 return
+
+    def samples(self, examples: Examples, expected: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """`steps` Poisson samples of `expected` examples on average, some perhaps empty."""
+        for _ in range(steps):
+            yield self.rows(examples, poisson_sample(expected, len(examples)), passing=True)
 
     def _room_for(self, x: Tensor) -> Tensor:
         """Memory for features in the shape of `x`: fresh memory costs more than what is done with it."""

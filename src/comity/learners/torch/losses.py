@@ -91,6 +91,17 @@ def resolve(loss: str | LossFunction) -> Loss:
     return _NAMED[loss]
 
 
+def of_record(loss: Loss) -> LossFunction:
+    """(outputs, targets) of a batch of one record → the loss of this record."""
+    each = loss.each
+    return loss.mean if each is None else lambda outputs, targets: each(outputs, targets)[0]
+
+
+def is_named(loss: Loss) -> bool:
+    """Whether a loss is one of Comity's own, all of which are means over records."""
+    return _NAMED.get(loss.name) is loss
+
+
 def _by_example(losses: Tensor) -> Tensor:
     return losses.flatten(1).mean(1) if losses.ndim > 1 else losses
 

@@ -18,8 +18,9 @@ from comity.learners import metrics as metric_names
 from comity.learners.base import Hardware, Trainer
 from comity.learners.plan import LocalPlan
 from comity.learners.torch import losses
-from comity.learners.torch.batched import BatchedTrainer, obstacle
+from comity.learners.torch.batched import BatchedTrainer, obstacle, record_by_record
 from comity.learners.torch.losses import LossFunction
+from comity.learners.torch.private import check_records
 from comity.learners.torch.resident import ResidentTrainer
 from comity.learners.torch.session import open_device
 from comity.learners.torch.structure import BufferPolicy, Factory, describe, make_module, numpy_arrays, outline, rounded
@@ -101,11 +102,14 @@ class Model:
         return BatchedTrainer(resident, loss)
 
     def check(self, plan: LocalPlan, *, corrected: bool) -> None:
-        """Every plan and every correction can be carried out."""
+        """Every plan and correction can be carried out, but for record-level privacy with batch normalisation."""
+        if plan.privacy is not None:
+            check_records(outline(self.module, self.arguments))
 
     def batchable(self, plan: LocalPlan) -> str | None:
         """None when K parties can be trained at once under `plan`; otherwise the reason why not."""
-        return obstacle(outline(self.module, self.arguments), self.layout, losses.resolve(self.loss))
+        why = record_by_record(plan)
+        return why or obstacle(outline(self.module, self.arguments), self.layout, losses.resolve(self.loss))
 
     def prefers_batched(self, hardware: Hardware) -> tuple[bool, str]:
         """Whether training K parties at once, where it is possible, is the faster way on `hardware`, and why.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -12,16 +13,20 @@ from torch import Tensor, nn
 
 from comity.core.arrays import Array
 from comity.core.layout import Layout
+from comity.core.seeds import Seed
 from comity.data.examples import Examples
 from comity.learners.base import Hardware, Trained, Work
 from comity.learners.metrics import Metric
+from comity.learners.plan import LocalPlan
 from comity.learners.torch.arena import Arena
 from comity.learners.torch.batches import Feeder, batch_size
 from comity.learners.torch.border import Border
+from comity.learners.torch.clipping import Clipper
 from comity.learners.torch.descent import Descent
 from comity.learners.torch.evaluation import Evaluator
 from comity.learners.torch.losses import Loss
 from comity.learners.torch.optimizers import Shift
+from comity.learners.torch.private import PrivateDescent
 from comity.learners.torch.session import session, start_noise, to_tensor
 from comity.learners.torch.steps import Ladder
 
@@ -46,6 +51,7 @@ class ResidentTrainer:
         self.device = device
         self.arena = Arena(module, layout, device)
         self.ladder = Ladder(self.arena, loss, hardware.precision)
+        self.clipper = Clipper(self.arena, loss, hardware.precision)
         self.feeder = Feeder(loss, device)
         self.border = Border(layout, device)
         self.evaluator = Evaluator(self.arena, loss, metrics, hardware, self.feeder)
@@ -53,7 +59,7 @@ class ResidentTrainer:
     @property
     def explanation(self) -> str:
         """How training steps are computed, by batch shape, and why."""
-        return self.ladder.explanation
+        return "\n".join(filter(None, [self.ladder.explanation, self.clipper.explanation]))
 
     def train(self, work: Work) -> Trained:
         """Train every party from its weights. Raises `DataError` and `LearnerError`, which name no party."""
@@ -64,17 +70,21 @@ class ResidentTrainer:
             change = self.border.room(work.room, parties)
             kept = None if local is None else torch.empty(parties, self.layout.local_size, device=self.device)
             log = _LossLog()
-            descent = Descent(self.ladder, work.plan, work.plan.rate(work.round))
+            descent = self._descent(work.plan, work.plan.rate(work.round))
+            privacy = work.plan.privacy
             for index, examples in enumerate(work.examples):
                 self.evaluator.inspect(examples)
                 self.arena.load(weights[index], None if local is None else local[index])
                 self.arena.training()
-                noise = partial(start_noise, work.seeds[index], self.device)
+                seed = work.seeds[index] if privacy is None else Seed(os.urandom(16))
+                noise = partial(start_noise, seed, self.device)
                 descent.begin(shift.row(index), self.evaluator.kind(examples), noise)
                 log.start_party()
                 self._train_party(work, index, descent, log)
                 self.arena.store(weights[index], change[index], None if kept is None else kept[index])
             losses, steps = log.statistics(self.device), log.steps(self.device)
+            if privacy is not None and not privacy.report_loss:
+                losses.zero_()
         return self.border.send(work, change, kept, steps, losses)
 
     def place(self, array: NDArray[np.float32]) -> Array:
@@ -89,14 +99,23 @@ class ResidentTrainer:
             rows, kept = self.border.receive(weights, local, len(examples))
             return self.evaluator.statistics(rows, kept, examples)
 
-    def _train_party(self, work: Work, index: int, descent: Descent, log: _LossLog) -> None:
+    def _descent(self, plan: LocalPlan, lr: float) -> Descent | PrivateDescent:
+        if plan.privacy is None:
+            return Descent(self.ladder, plan, lr)
+        return PrivateDescent(self.clipper, plan, plan.privacy, lr)
+
+    def _train_party(self, work: Work, index: int, descent: Descent | PrivateDescent, log: _LossLog) -> None:
         examples = work.examples[index]
         size = batch_size(work.plan.batch_size, len(examples))
         count = work.plan.batches(len(examples), work.budget(index))
         try:
-            for x, y in self.feeder.epochs(examples, size, count, work.seeds[index]):
+            if work.plan.privacy is None:
+                batches = self.feeder.epochs(examples, size, count, work.seeds[index])
+            else:
+                batches = self.feeder.samples(examples, size, count)
+            for x, y in batches:
                 length = y.size(0)
-                log.add(descent(x, y, length), length)
+                log.add(descent(x, y, size if work.plan.privacy else length), length)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             raise self.evaluator.unfit(error, f"features {list(examples.x.shape[1:])}, batches of {size}") from error
 
