@@ -106,7 +106,7 @@ def test_n_max_parties_at_their_bounds_add_up_exactly(n_max: int, ring: Ring, bo
     true: NDArray[np.int64] = np.stack(parties).astype(np.int64).sum(axis=0)
     masked: NDArray[np.uint32] = np.mod(true, grid.modulus).astype(np.uint32)
     sums = grid.sums([masked], n_max)
-    np.testing.assert_array_equal(sums.vector, (true[:-1] * (bound / grid.steps)).astype(np.float32))
+    np.testing.assert_array_equal(sums.vector, (true[:-1] / (grid.steps / bound)).astype(np.float32))
     assert sums.weight == n_max
 
 

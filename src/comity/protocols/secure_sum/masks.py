@@ -69,7 +69,7 @@ class Masks:
     def _add_stream(self, key: bytes, start: int, run: NDArray[np.uint32]) -> None:
         block, skipped = divmod(start, 4)
         words = self._scratch[: skipped + len(run)]
-        room = memoryview(words.view(np.uint8))
+        room = words.view(np.uint8).data
         mode = modes.CTR(block.to_bytes(16, "big"))
         Cipher(algorithms.AES128(key), mode).encryptor().update_into(_ZEROS[: len(room)], room)
         np.add(run, words[skipped:], out=run)

@@ -99,7 +99,7 @@ class Grid:
         Raises `QuantisationError` where a coordinate is more than `count` parties can add up to: one of them, or a
         helper or member, did not keep to the protocol.
         """
-        scales = [(part.length, part.bound / self.steps) for part in self.parts]
+        scales = [(part.length, self.scale(part)) for part in self.parts]
         most, left = count * (self.steps + self.headroom), self.length
         for run in (long[start : start + RUN] for long in total for start in range(0, len(long), RUN)):
             if len(run) > left:
@@ -190,8 +190,8 @@ def _stochastic(scaled: NDArray[np.float64], random: NDArray[np.uint32]) -> NDAr
 
 def _unscaled(numbers: NDArray[np.int64], scales: list[tuple[int, float]], start: int) -> NDArray[np.float64]:
     values, begin = numbers.astype(np.float64), 0
-    for length, unit in scales:
+    for length, scale in scales:
         low, high = max(begin - start, 0), max(begin + length - start, 0)
-        values[low:high] *= unit
+        values[low:high] /= scale
         begin += length
     return values
