@@ -1,5 +1,7 @@
 """The mean: weighted, streamed, and independent of how contributions are batched."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -104,3 +106,17 @@ def test_nothing_to_average_is_an_error_and_not_nan() -> None:
 def test_unknown_weights_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"Mean\.weights"):
         Mean(weights="size")  # type: ignore[arg-type]
+
+
+def test_a_fixed_denominator_divides_the_sum_however_many_there_are() -> None:
+    total = Mean(weights="uniform", denominator=8.0).start(EXCHANGE)
+    total.add(Contribution(Vectors(w=np.ones((2, 5), np.float32)), np.array([[3.0], [1.0]])))
+    aggregate = total.finish(20)
+    assert aggregate.vectors.w.tolist() == [0.25] * 5
+    assert (aggregate.weight, aggregate.count) == (8.0, 2)
+
+
+@pytest.mark.parametrize("fields", [{"denominator": 8.0}, {"weights": "uniform", "denominator": 0.0}])
+def test_a_denominator_that_is_none_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"Mean\.denominator"):
+        Mean(**fields)

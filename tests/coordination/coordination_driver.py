@@ -103,6 +103,7 @@ class Books:
         self.given: set[tuple[str, int, int]] = set()
         self.accepted: dict[tuple[int, int], dict[int, float]] = {}
         self.counted: set[int] = set()
+        self.last_counted: dict[str, int] = {}
         self.commits: list[Commit] = []
         self.wakes: list[float] = []
         self.finished: Finished | None = None
@@ -170,5 +171,9 @@ class Books:
             assert (counted.party, counted.version) == (assign.party, assign.round)
             assert counted.version == commit.round or isinstance(self.policy, Buffered)
             assert counted.factor == self.policy.factor(commit.round - counted.version)
+            if isinstance(self.policy, Rounds):
+                last = self.last_counted.get(counted.party, -self.policy.separation)
+                assert commit.round - last >= self.policy.separation, "a party is counted again too soon"
+                self.last_counted[counted.party] = commit.round
         self.counted |= set(factors)
         self.commits.append(commit)

@@ -30,6 +30,7 @@ def rounds(draw: st.DrawFn) -> Rounds:
         lease=draw(seconds),
         attempts=draw(st.integers(1, 3)),
         pause=draw(st.sampled_from([0.0, 2.0])),
+        separation=1 if cohort is None else draw(st.integers(1, PARTIES // cohort)),
     )
 
 

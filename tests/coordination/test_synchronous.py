@@ -34,6 +34,38 @@ def test_the_next_round_starts_when_the_server_has_aggregated() -> None:
     assert [assign.lease for assign in second] == [3, 4, 5]
 
 
+def test_a_counted_party_rests_until_its_separation_is_over() -> None:
+    run = Driver(Rounds(count=9, cohort=2, separation=3), parties=6)
+    asked = [run.start()]
+    for _ in range(8):
+        run.contribute(*asked[-1])
+        asked.append(of(Assign, run.aggregated()))
+        run.reload()
+    cohorts = [{assign.party for assign in cohort} for cohort in asked]
+    assert all(cohorts[k] | cohorts[k + 1] | cohorts[k + 2] == set(run.population) for k in range(7))
+    assert cohorts[3:] == cohorts[:6]
+
+
+def test_only_those_that_were_counted_rest() -> None:
+    run = Driver(Rounds(count=2, cohort=2, separation=2), parties=4)
+    first, second = run.start()
+    (third,) = of(Assign, run.lose(first))
+    run.contribute(second, third)
+    then = {assign.party for assign in of(Assign, run.aggregated())}
+    assert then == set(run.population) - {second.party, third.party}
+    assert first.party in then
+
+
+def test_an_abandoned_attempt_lets_nobody_rest() -> None:
+    run = Driver(Rounds(count=2, cohort=2, quorum=2, separation=2, deadline=1.0), parties=4)
+    run.contribute(run.start()[0])
+    again = of(Assign, run.tick(1.0))
+    assert len(again) == 2
+    run.contribute(*again)
+    then = {assign.party for assign in of(Assign, run.aggregated())}
+    assert then == set(run.population) - {assign.party for assign in again}
+
+
 def test_without_a_cohort_everyone_takes_part() -> None:
     run = Driver(Rounds(count=1), parties=5)
     assert {assign.party for assign in run.start()} == set(run.population)
@@ -266,6 +298,8 @@ def test_a_larger_cohort_contains_the_smaller_one(cohort: int, more: int) -> Non
         ({"attempts": 0}, "Rounds.attempts"),
         ({"pause": -1.0}, "Rounds.pause"),
         ({"pause": None}, "Rounds.pause"),
+        ({"separation": 0}, "Rounds.separation"),
+        ({"separation": 2}, "Rounds.separation"),
     ],
 )
 def test_a_policy_out_of_range_names_the_field_and_the_mend(fields: dict[str, object], field: str) -> None:
@@ -279,6 +313,11 @@ def test_a_cohort_larger_than_the_population_is_refused() -> None:
     with pytest.raises(ConfigError, match="a cohort of 11 in a population of 10") as caught:
         Coordinator(Rounds(count=1, cohort=11), [f"p{i}" for i in range(10)], Seed.of(1))
     assert "at most 10" in caught.value.mend
+
+
+def test_more_separation_than_there_are_parties_for_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"Rounds\.separation[\s\S]*a separation of at most 2"):
+        Coordinator(Rounds(count=1, cohort=3, separation=3), [f"p{k}" for k in range(8)], Seed.of(0))
 
 
 def test_an_empty_population_is_refused() -> None:

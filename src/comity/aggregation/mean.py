@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comity.core.arrays import Array, StoredRow, column_chunks, empty, is_large, release, to_numpy
+from comity.core.checks import positive
 from comity.core.contribution import Aggregate, Contribution, Exchange
 from comity.core.errors import ConfigError, RunError
 from comity.core.vectors import Vectors
@@ -24,16 +25,27 @@ class Mean(Link):
 
     `weights="contribution"` takes the weight that comes with each contribution (its number of examples, for FedAvg);
     `"uniform"` gives every party the same. `precision` is that of the accumulator.
+
+    With a `denominator` the sum is divided by that and not by how many there were: the cohort that is expected. Noise
+    for differential privacy needs it wherever how many take part may not be known (Poisson sampling).
     """
 
     weights: Literal["contribution", "uniform"] = "contribution"
     precision: Literal["float32", "float64"] = "float32"
+    denominator: float | None = None
 
     def __post_init__(self) -> None:
         if self.weights not in ("contribution", "uniform"):
             raise ConfigError(f"weights is {self.weights!r}", where="Mean.weights", mend="'contribution' or 'uniform'")
         if self.precision not in ("float32", "float64"):
             raise ConfigError(f"precision is {self.precision!r}", where="Mean.precision", mend="'float32' or 'float64'")
+        positive(self, "denominator", optional=True)
+        if self.denominator is not None and self.weights != "uniform":
+            raise ConfigError(
+                "a fixed denominator for a weighted mean",
+                where="Mean.denominator",
+                mend='give weights="uniform", or leave the denominator out',
+            )
 
     @property
     def reads(self) -> Reads:
@@ -77,8 +89,9 @@ class RunningMean:
     def finish(self, population: int) -> Aggregate:
         if self.count == 0 or (self._sums and self.weight <= 0):
             raise RunError("nothing to average: no contribution with a positive weight", where="aggregation")
-        means = {name: _scaled(total, 1 / self.weight) for name, total in self._sums.items()}
-        return Aggregate(Vectors(**means), self.weight, dict(self.metrics), self.count, population)
+        divisor = self.mean.denominator or self.weight
+        means = {name: _scaled(total, 1 / divisor) for name, total in self._sums.items()}
+        return Aggregate(Vectors(**means), divisor, dict(self.metrics), self.count, population)
 
     def _zeros(self, rows: Array) -> Array:
         """An accumulator for `rows` `[K, D]`, where they are; on the host in a file when it is large."""

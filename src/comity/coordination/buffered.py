@@ -52,6 +52,10 @@ class Buffered:
         return True
 
     @property
+    def separation(self) -> int:
+        return 1
+
+    @property
     def deadline(self) -> float | None:
         return None
 

@@ -80,6 +80,8 @@ class Coordinator:
         self._leases = Leases()
         self._accepted: dict[int, Counted] = {}
         self._counted: dict[int, str] = {}
+        self._seats: dict[int, int] = {}
+        self._resting: dict[int, int] = {}
 
     @property
     def outstanding(self) -> tuple[Assign, ...]:
@@ -139,6 +141,8 @@ class Coordinator:
             effects.append(Refuse(event.party, event.lease, Reason.STALE, detail))
             return
         self._accepted[event.lease] = Counted(event.party, event.lease, version, factor)
+        if self.policy.separation > 1:
+            self._seats[event.lease] = lease.position
         effects.append(Accept(event.party, event.lease, self.round, self.attempt, factor))
 
     def _failed(self, event: Rejected | Lost, effects: list[Effect]) -> None:
@@ -172,8 +176,9 @@ class Coordinator:
         self._resumes = None
         self._asked = self._rejected = 0
         self._closes = None if self.policy.deadline is None else self.now + self.policy.deadline
+        self._resting = {position: until for position, until in self._resting.items() if until > self.round}
         busy = (lease.position for lease in self._leases)
-        self._draw = Draw(self._selection_seed(), self._parties, busy)
+        self._draw = Draw(self._selection_seed(), self._parties, (*busy, *self._resting))
 
     def _selection_seed(self) -> Seed:
         return self.seed.child("select", round=self.round, attempt=self.attempt)
@@ -218,7 +223,8 @@ class Coordinator:
         contributions = tuple(counted for _, counted in sorted(self._accepted.items()))
         self.committed = Commit(self.round, self.attempt, contributions)
         self._counted = {counted.lease: counted.party for counted in contributions}
-        self._accepted = {}
+        self._resting |= dict.fromkeys(self._seats.values(), self.round + self.policy.separation)
+        self._accepted, self._seats = {}, {}
         self._closes = self._draw = None
         self.phase = Phase.AGGREGATING
         effects.append(self.committed)
@@ -229,7 +235,7 @@ class Coordinator:
 
     def _abandon(self, detail: str, effects: list[Effect]) -> None:
         effects.append(Abandon(self.round, self.attempt, detail))
-        self._accepted = {}
+        self._accepted, self._seats = {}, {}
         self._closes = self._draw = None
         self._release("the round is abandoned", effects)
 
@@ -304,6 +310,8 @@ class Coordinator:
             "draw": None if self._draw is None else self._draw.snapshot(),
             "leases": self._leases.snapshot(),
             "accepted": [list(astuple(counted)) for counted in self._accepted.values()],
+            "seats": [list(pair) for pair in self._seats.items()],
+            "resting": [list(pair) for pair in self._resting.items()],
             "committed": None if self.committed is None else _commit_row(self.committed),
             "finished": None if self.finished is None else [self.finished.ending.value, self.finished.detail],
         }
@@ -330,6 +338,8 @@ class Coordinator:
         self._asked, self._rejected = snapshot["asked"], snapshot["rejected"]
         self._leases = Leases.restore(snapshot["leases"])
         self._accepted = {row[1]: Counted(*row) for row in snapshot["accepted"]}
+        # A snapshot of a version that kept no rounds apart has neither.
+        self._seats, self._resting = dict(snapshot.get("seats", ())), dict(snapshot.get("resting", ()))
         if snapshot["draw"] is not None:
             self._draw = Draw.restore(self._selection_seed(), len(population), snapshot["draw"])
         if snapshot["committed"] is not None:

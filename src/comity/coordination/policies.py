@@ -19,7 +19,8 @@ class Policy(Protocol):
 
     `count` is the number of rounds; `attempts` bounds the tries at one round and `pause` is the wait between them;
     `deadline` and `lease` are durations (all in seconds, None: unbounded). `carries` says that work which is under way
-    when a round closes counts for a later one.
+    when a round closes counts for a later one. `separation` is how many rounds on a party may be asked again once it
+    has been counted.
     """
 
     @property
@@ -34,6 +35,8 @@ class Policy(Protocol):
     def lease(self) -> float | None: ...
     @property
     def carries(self) -> bool: ...
+    @property
+    def separation(self) -> int: ...
 
     def check(self, parties: int) -> None:
         """Raise `ConfigError` where the policy asks for more than a population of `parties` has."""

@@ -27,6 +27,9 @@ class Rounds:
     as soon as fewer than `cohort` parties have answered or still may. A party whose contribution is rejected has
     answered: its seat stays empty, so that a faulty party cannot draw others in.
 
+    With a `separation` of s a party that was counted in a round is not asked again before s rounds later, so that it is
+    counted in ⌈count / s⌉ rounds at most: what DP-FTRL rests on (`CorrelatedNoise`). It needs `cohort` × s parties.
+
     Bonawitz et al. 2019 (arXiv 1902.01046) select 130 % of the cohort: `over_select=0.3`.
     """
 
@@ -38,12 +41,14 @@ class Rounds:
     lease: float | None = None
     attempts: int = 3
     pause: float = 0.0
+    separation: int = 1
 
     def __post_init__(self) -> None:
         whole(self, "count", 1)
         whole(self, "cohort", 1, optional=True)
         whole(self, "quorum", 1, optional=True)
         whole(self, "attempts", 1)
+        whole(self, "separation", 1)
         positive(self, "deadline", "lease", optional=True, unit="of seconds")
         nonnegative(self, "pause", unit="of seconds")
         if not 0 <= self.over_select < float("inf"):
@@ -57,6 +62,12 @@ class Rounds:
                 "over_select with a cohort of everyone",
                 where="Rounds.over_select",
                 mend="give a cohort smaller than the population, or leave over_select at 0",
+            )
+        if self.separation > 1 and self.cohort is None:
+            raise ConfigError(
+                f"a separation of {self.separation} with a cohort of everyone",
+                where="Rounds.separation",
+                mend="give a cohort, so that others can take part while some rest",
             )
         if self.quorum is not None and self.cohort is not None and self.quorum > self.cohort:
             raise ConfigError(
@@ -78,6 +89,13 @@ class Rounds:
                     where=f"Rounds.{name}",
                     mend=f"give a {name} of at most {parties}, or None",
                 )
+
+        if self.cohort is not None and self.cohort * self.separation > parties:
+            raise ConfigError(
+                f"cohorts of {self.cohort}, {self.separation} rounds apart, in a population of {parties}",
+                where="Rounds.separation",
+                mend=f"give a separation of at most {parties // self.cohort}, or a smaller cohort",
+            )
 
     def target(self, parties: int) -> int:
         return parties if self.cohort is None else self.cohort

@@ -41,6 +41,7 @@ class Contribution:
 class Aggregate:
     """What the server learns from a round: vectors `[D]`, the summed weight, summed metric statistics `[S]`.
 
+    `weight` is what the sum of the vectors was divided by, where they are a mean.
     `count` parties took part, out of a `population` (which algorithms with state at the parties need). `bound` is the
     joint L2 norm that no contribution exceeded, where the chain has clipped them.
     """
