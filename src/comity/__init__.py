@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from comity.learners import metrics, schedules, sklearn, torch
     from comity.learners.function import Function
     from comity.learners.plan import LocalAdam, LocalAdamW, LocalSGD
+    from comity.privacy.banded import BandedSquareRoot
+    from comity.privacy.tree import BinaryTree
     from comity.programs import optim
     from comity.programs.evaluate import Evaluate
     from comity.programs.fedavg import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYogi
@@ -39,7 +41,10 @@ if TYPE_CHECKING:
     from comity.runs.run import Run, run
     from comity.simulation.devices import Devices
     from comity.simulation.simulation import Simulation
+    from comity.transforms.adaptive import AdaptiveClip
     from comity.transforms.clip import Clip
+    from comity.transforms.correlated import CorrelatedNoise
+    from comity.transforms.noise import GaussianNoise
 
 __version__ = "0.1.0"
 
@@ -59,6 +64,8 @@ _HOMES = {
     "comity.learners": "metrics schedules sklearn torch",
     "comity.learners.function": "Function",
     "comity.learners.plan": "LocalAdam LocalAdamW LocalSGD",
+    "comity.privacy.banded": "BandedSquareRoot",
+    "comity.privacy.tree": "BinaryTree",
     "comity.programs": "optim",
     "comity.programs.evaluate": "Evaluate",
     "comity.programs.fedavg": "FedAdagrad FedAdam FedAvg FedAvgM FedYogi",
@@ -71,18 +78,25 @@ _HOMES = {
     "comity.runs.run": "Run run",
     "comity.simulation.devices": "Devices",
     "comity.simulation.simulation": "Simulation",
+    "comity.transforms.adaptive": "AdaptiveClip",
     "comity.transforms.clip": "Clip",
+    "comity.transforms.correlated": "CorrelatedNoise",
+    "comity.transforms.noise": "GaussianNoise",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
+    "AdaptiveClip",
     "Admission",
     "Aggregate",
+    "BandedSquareRoot",
+    "BinaryTree",
     "Buffered",
     "Clip",
     "ComityError",
     "ConfigError",
     "Contribution",
+    "CorrelatedNoise",
     "Deployment",
     "Devices",
     "EarlyStopping",
@@ -98,6 +112,7 @@ __all__ = [
     "FedSGD",
     "FedYogi",
     "Function",
+    "GaussianNoise",
     "Job",
     "LocalAdam",
     "LocalAdamW",

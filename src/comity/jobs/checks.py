@@ -9,12 +9,14 @@ from comity.coordination.buffered import Buffered
 from comity.coordination.synchronous import Rounds
 from comity.core.checks import whole
 from comity.core.errors import ConfigError
+from comity.jobs.private import check_private
 from comity.jobs.stopping import EarlyStopping
 from comity.learners.base import statistics_sizes
 from comity.learners.plan import LocalPlan
 from comity.programs.base import Program
 from comity.programs.checks import check_model
 from comity.programs.evaluate import Evaluate
+from comity.transforms.adaptive import AdaptiveClip
 from comity.transforms.chain import Link
 from comity.transforms.clip import Clip
 
@@ -26,6 +28,7 @@ def check(job: Job) -> None:
     """Raise `ConfigError` for the first contradiction in `job`."""
     _kinds(job)
     job.chain.split()
+    check_private(job)
     _plan(job)
     _evaluation(job)
     _metrics(job)
@@ -80,7 +83,7 @@ def _evaluation(job: Job) -> None:
 def _metrics(job: Job) -> None:
     """Statistics are sums that only the model's own metrics can be computed from."""
     sizes = statistics_sizes(job.program.model)
-    for name, size in job.exchange.metrics.items():
+    for name, size in job.program.exchange().metrics.items():
         if sizes.get(name) != size:
             known = ", ".join(f"{name!r} of {size}" for name, size in sizes.items())
             raise ConfigError(
@@ -108,9 +111,9 @@ def _numbers(job: Job) -> None:
     if not numbers:
         return
     returns = f"{type(job.program).__name__} returns the number {numbers[0]!r} beside its vectors"
-    if any(isinstance(part, Clip) for part in job.chain.split()[0]):
+    if any(isinstance(part, Clip | AdaptiveClip) for part in job.chain.split()[0]):
         raise ConfigError(
-            f"{returns}, and Clip scales all of a contribution by one factor",
+            f"{returns}, and clipping scales all of a contribution by one factor",
             where="job.aggregator",
             mend="bound the gradient instead (clip_norm in the local plan), or use FedAvg or FedProx",
         )

@@ -18,6 +18,7 @@ from comity.core.manifest import Json
 from comity.core.seeds import Seed
 from comity.jobs.checks import check
 from comity.jobs.explain import Explanation, explain
+from comity.jobs.private import protected
 from comity.jobs.stopping import EarlyStopping
 from comity.programs.base import AnyProgram
 from comity.transforms.chain import Chain, Link, as_chain, extended
@@ -87,4 +88,4 @@ class Job:
 
     def explain(self) -> Explanation:
         """One line for every value that leaves a party: what it is, its size, who can read it, and what it costs."""
-        return explain(self.program.model, self.exchange, self.chain)
+        return protected(self, explain(self.program.model, self.exchange, self.chain))
