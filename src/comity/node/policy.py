@@ -21,7 +21,7 @@ from comity.node.terms import Terms, read_policy
 Verdict: TypeAlias = Literal["allowed", "denied", "asks"]
 
 SECURE_SUMS = frozenset({"SecureSum", "SecureMean", "GroupedSecureSum"})
-NOISE = frozenset({"GaussianNoise", "DPFTRL", "DiscreteGaussian", "Skellam", "LocalNoise"})
+NOISE = frozenset({"GaussianNoise", "CorrelatedNoise", "DiscreteGaussian", "Skellam", "LocalNoise"})
 
 _JOB_FIELDS = frozenset({"program", "rounds", "aggregator", "admission", "stop", "evaluate_every", "seed"})
 _NOTHING = object()
