@@ -13,6 +13,7 @@ import pytest
 from comity.identity.invitation import Invitation
 from comity.identity.keys import AgreementKey, SigningKey
 from comity.server import gate
+from comity.server.routes import work
 from comity.store.errors import StoreError
 from comity.wire import signature
 from comity.wire.messages import Invite, Invited, Member
@@ -131,12 +132,13 @@ class TestBodies:
     def test_a_strangers_body_is_not_taken_in(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         taken = []
 
-        async def body(http: Any, limit: int) -> bytes:
+        async def body(http: Any, limit: int, take: Any) -> None:
             taken.append(http.url.path)
-            return await bounded(http, limit)
+            await passed_on(http, limit, take)
 
-        bounded = gate.bounded_body
-        monkeypatch.setattr(gate, "bounded_body", body)
+        passed_on = gate.passed_on
+        monkeypatch.setattr(gate, "passed_on", body)
+        monkeypatch.setattr(work, "passed_on", body)
 
         async def scene(raw: Raw) -> list[int]:
             part = Request("PUT", f"/v1/parts/{'0' * 64}", {}, {}, bytes(1000))

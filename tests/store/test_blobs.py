@@ -61,6 +61,24 @@ def test_bytes_of_another_digest_are_refused(blobs: Blobs) -> None:
     assert list(blobs.each()) == []
 
 
+def test_a_part_may_come_in_pieces(blobs: Blobs) -> None:
+    with blobs.arriving("north", digest(b"vectors")) as arrival:
+        arrival.add([b"vec", b"to"])
+        arrival.add([b"rs"])
+        assert blobs.missing("north", [digest(b"vectors")]) == [digest(b"vectors")]
+        arrival.keep()
+    assert blobs.part("north", digest(b"vectors")) == b"vectors"
+
+
+def test_a_part_of_which_not_all_comes_leaves_nothing_behind(blobs: Blobs) -> None:
+    with blobs.arriving("north", digest(b"vectors")) as arrival:
+        arrival.add([b"vec"])
+        with pytest.raises(Mismatch, match="digest"):
+            arrival.keep()
+    assert list(blobs.each()) == []
+    assert blobs.folder is None or not list((blobs.folder / ".drafts").iterdir())
+
+
 def test_a_part_has_a_greatest_size(blobs: Blobs, small_parts: int) -> None:
     put(blobs, b"x" * small_parts)
     with pytest.raises(Mismatch, match="more than"):

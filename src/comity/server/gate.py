@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlencode
 
@@ -11,7 +11,7 @@ from fastapi import Request as HttpRequest
 
 from comity.identity.roles import Action, permitted
 from comity.server.errors import Forbidden, TooMuch, Unauthenticated
-from comity.server.meanwhile import meanwhile
+from comity.server.meanwhile import RUN_BYTES, meanwhile
 from comity.server.observed import Observe, SignatureRefused
 from comity.server.rates import Rates
 from comity.server.telling import tell
@@ -32,10 +32,17 @@ _NONCES_KEPT = 60.0
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, the body of the request as it came, and its SHA-256, which the signature vouches for."""
+    """Who asks, and the body of the request as it came."""
 
     member: Member
     body: bytes
+
+
+@dataclass(frozen=True)
+class Entered:
+    """Who asks, with a body that is still to come: `digest` is its SHA-256, which the signature vouches for."""
+
+    member: Member
     digest: str
 
 
@@ -54,6 +61,14 @@ class Gate:
         self.opened = self._forgot = self.now()
 
     async def admit(self, http: HttpRequest, action: Action, limit: int) -> Caller:
+        """The caller, if it may do `action`, and its body. Raises as `enter`."""
+        entered = self.enter(http, action, limit)
+        body = await bounded_body(http, limit)
+        if await meanwhile(len(body), sha256, body) != entered.digest:
+            raise self.refused(http, SignatureError(Fault.BODY))
+        return Caller(entered.member, body)
+
+    def enter(self, http: HttpRequest, action: Action, limit: int) -> Entered:
         """The caller, if it may do `action`. Raises `TooMany`, `TooMuch`, `Unauthenticated`, `Forbidden`.
 
         A body is taken in for members alone: the signature vouches for its digest, and is judged before it comes.
@@ -63,15 +78,12 @@ class Gate:
         try:
             member, signed = self._authenticated(_request(http))
         except SignatureError as error:
-            raise self._refused(http, error) from error
+            raise self.refused(http, error) from error
         if not permitted(member.role, action):
             raise Forbidden(f"{member.role}s may not {action.value}", where=member.name)
-        body = await bounded_body(http, limit)
-        if await meanwhile(len(body), sha256, body) != signed.body:
-            raise self._refused(http, SignatureError(Fault.BODY))
-        return Caller(member, body, signed.body)
+        return Entered(member, signed.body)
 
-    def _refused(self, http: HttpRequest, error: SignatureError) -> Unauthenticated:
+    def refused(self, http: HttpRequest, error: SignatureError) -> Unauthenticated:
         """The one answer to every cause; the cause is for whoever observes."""
         self.observe(SignatureRefused(http.method, http.url.path, _host(http), error.reason))
         return Unauthenticated("this request is not signed by a member")
@@ -100,18 +112,29 @@ class Gate:
 
 async def bounded_body(http: HttpRequest, limit: int) -> bytes:
     """The body, if it is no longer than `limit` and comes in time. Raises `TooMuch`."""
+    pieces: list[bytes] = []
+    await passed_on(http, limit, pieces.extend)
+    return b"".join(pieces)
+
+
+async def passed_on(http: HttpRequest, limit: int, take: Callable[[Sequence[bytes]], None]) -> None:
+    """The body to `take`, some pieces at a time, as it comes; long runs of them in a thread. Raises `TooMuch`."""
     seconds = _BODY_SECONDS + _announced(http, limit) / _SLOWEST
-    pieces, size = [], 0
+    run: list[bytes] = []
+    size = whole = 0
     try:
         async with asyncio.timeout(seconds):
             async for piece in http.stream():
-                size += len(piece)
-                if size > limit:
+                size, whole = size + len(piece), whole + len(piece)
+                if whole > limit:
                     raise TooMuch("a longer body than announced", mend=f"at most {limit} bytes here")
-                pieces.append(piece)
+                run.append(piece)
+                if size > RUN_BYTES:
+                    await meanwhile(size, take, run)
+                    run, size = [], 0
     except TimeoutError:
         raise TooMuch(f"the body took longer than {seconds:.0f} seconds") from None
-    return b"".join(pieces)
+    await meanwhile(size, take, run)
 
 
 def _announced(http: HttpRequest, limit: int) -> int:

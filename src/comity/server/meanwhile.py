@@ -9,12 +9,12 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_INLINE_BYTES = 1 << 20
+RUN_BYTES = 1 << 20
 """Up to so many a thread is not worth its while."""
 
 
 async def meanwhile(size: int, call: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
     """Call something that is about `size` bytes."""
-    if size <= _INLINE_BYTES:
+    if size <= RUN_BYTES:
         return call(*given, **named)
     return await asyncio.to_thread(call, *given, **named)

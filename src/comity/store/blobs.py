@@ -5,25 +5,24 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import re
 import secrets
-import tempfile
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
-from comity.core.files import move_file, sync
 from comity.store.doomed import Doomed
+from comity.store.drafts import Draft, prepare
 from comity.store.errors import Absent, Mismatch, StorageFull, StoreError
 from comity.wire.messages import PART_BYTES, Blob
 
@@ -34,12 +33,9 @@ _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_BUCKET = re.compile(r"QuotaExceeded|InsufficientStorage|StorageFull")
-_DRAFTS = ".drafts"
 _HOLDS = ".holds"
 """No owner can be called so."""
 _LONGEST_HOLD = timedelta(days=1)
-_STALE = 3600.0
-"""Seconds after which a draft is what a killed process left."""
 
 
 @dataclass(frozen=True)
@@ -79,23 +75,28 @@ class Blobs:
             raise StoreError("blobs are kept in a folder or in s3://", where=text, mend="give a path or an s3:// URL")
         folder = Path(text)
         try:
-            (folder / _DRAFTS).mkdir(parents=True, exist_ok=True)
-            _sweep(folder / _DRAFTS)
+            prepare(folder)
             return cls(LocalStore(folder), text, folder)
         except (OSError, BaseError) as error:
             raise StoreError(f"the folder cannot be used: {error}", where=text) from error
 
-    def put_part(self, owner: str, digest: str, data: bytes, *, hashed: bool = False) -> None:
-        """Keep a part; one that is there already stays. Raises `Mismatch` where `data` has another digest.
+    def put_part(self, owner: str, digest: str, data: bytes) -> None:
+        """Keep a part; one that is there already stays. Raises `Mismatch` where `data` has another digest."""
+        with self.arriving(owner, digest) as arrival:
+            arrival.add([data])
+            arrival.keep()
 
-        With `hashed`, its caller has just found that `digest` is that of `data`, and it is not computed again.
-        """
+    @contextlib.contextmanager
+    def arriving(self, owner: str, digest: str) -> Iterator[Arrival]:
+        """A part that comes in pieces. What was not kept when the context ends has never been there."""
         key = _key(owner, digest)
-        if len(data) > PART_BYTES:
-            raise Mismatch(f"{len(data)} bytes are more than the {PART_BYTES} of a part", where=f"part {digest[:12]}")
-        if not hashed and hashlib.sha256(data).hexdigest() != digest:
-            raise Mismatch("the bytes are not those of this digest", where=f"part {digest[:12]}", mend="send it again")
-        self._keep(key, data)
+        if self.folder is None:
+            yield Arrival(self, key, None)
+            return
+        with self._translated(digest):
+            draft = Draft(self.folder)
+        with draft:
+            yield Arrival(self, key, draft)
 
     def missing(self, owner: str, digests: Sequence[str]) -> list[str]:
         """Those of `digests` that the owner has no part of, each once, in their order."""
@@ -208,7 +209,9 @@ class Blobs:
             if self.folder is None:
                 obstore.put(self._store, key, data, use_multipart=False)
             else:
-                _write(self.folder, key, data)
+                with Draft(self.folder) as draft:
+                    draft.file.write(data)
+                    draft.place(key)
 
     def _remove(self, key: str) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -245,6 +248,42 @@ class Blobs:
             raise StoreError(f"the store failed: {reason}", where=place) from error
 
 
+class Arrival:
+    """A part of which pieces have come. Its methods, one at a time, may be called in any thread."""
+
+    def __init__(self, blobs: Blobs, key: str, draft: Draft | None) -> None:
+        self._blobs, self._key, self._draft = blobs, key, draft
+        self._digest = key.rpartition("/")[2]
+        self._file: IO[bytes] = io.BytesIO() if draft is None else draft.file
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def add(self, pieces: Iterable[bytes]) -> None:
+        """What comes next. Raises `Mismatch` where a part cannot be so long."""
+        with self._blobs._translated(self._digest):
+            for piece in pieces:
+                self.size += len(piece)
+                if self.size > PART_BYTES:
+                    fault = f"{self.size} bytes are more than the {PART_BYTES} of a part"
+                    raise Mismatch(fault, where=f"part {self._digest[:12]}")
+                self._hash.update(piece)
+                self._file.write(piece)
+
+    def keep(self) -> None:
+        """All has come. One that is there already stays. Raises `Mismatch` where the bytes have another digest."""
+        if self._hash.hexdigest() != self._digest:
+            place = f"part {self._digest[:12]}"
+            raise Mismatch("the bytes are not those of this digest", where=place, mend="send it again")
+        with self._blobs._translated(self._digest):
+            if self._blobs._has(self._key):
+                return
+            if self._draft is not None:
+                self._draft.place(self._key)
+            else:
+                self._file.seek(0)
+                obstore.put(self._blobs._store, self._key, self._file, use_multipart=False)
+
+
 def _key(owner: str, digest: str) -> str:
     """Where a part lies. Nothing but a name and a digest ever becomes a path."""
     if not _OWNER.fullmatch(owner):
@@ -274,34 +313,6 @@ def _cut(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 part.clear()
     if part:
         yield bytes(part)
-
-
-def _write(folder: Path, key: str, data: bytes) -> None:
-    """As a file that survives a crash: obstore's own folder store syncs nothing, so that a power cut would take parts.
-
-    Every writer has a draft of its own: two with one part do not meet before the name is there.
-    """
-    target = folder / key
-    handle, draft = tempfile.mkstemp(dir=folder / _DRAFTS)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        if not target.parent.exists():
-            target.parent.mkdir(exist_ok=True)
-            if os.name == "posix":
-                sync(folder)
-        move_file(Path(draft), target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(draft)
-        raise
-
-
-def _sweep(drafts: Path) -> None:
-    for draft in drafts.iterdir():
-        with contextlib.suppress(OSError):
-            if draft.stat().st_mtime < time.time() - _STALE:
-                draft.unlink()
 
 
 def _bucket(url: str) -> S3Store:

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from comity.core.errors import ConfigError
@@ -22,6 +23,7 @@ from comity.wire.transport import ANSWER_BYTES, Request, Response, TransportErro
 _ABOUT_BYTES = 1 << 16
 _CONNECT_SECONDS = 15.0
 _READ_BYTES = 1 << 18
+_WRITE_BYTES = 1 << 18
 
 
 class HttpTransport:
@@ -54,7 +56,7 @@ class HttpTransport:
             async with self._open().request(
                 request.method,
                 url,
-                data=request.body or None,
+                data=_Body(request.body) if request.body else None,
                 headers=dict(request.headers),
                 proxy=self._proxy,
                 allow_redirects=False,
@@ -218,6 +220,15 @@ def _certificate(pem: str) -> bytes:
         return ssl.PEM_cert_to_DER_cert(pem.strip())
     except ValueError:
         return b""
+
+
+class _Body(aiohttp.BytesPayload):
+    """A body of which one piece at a time is encrypted and waits for the network; it can be sent again."""
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        body = memoryview(self._value)[:content_length]
+        for start in range(0, len(body), _WRITE_BYTES):
+            await writer.write(body[start : start + _WRITE_BYTES])
 
 
 async def _bounded(answer: aiohttp.ClientResponse) -> bytes:

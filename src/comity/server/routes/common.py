@@ -8,7 +8,7 @@ from fastapi import Depends, Path, Request, Response
 
 from comity.identity.roles import PERMITTED, Action
 from comity.server.deployment import Deployment
-from comity.server.gate import Caller
+from comity.server.gate import Caller, Entered
 from comity.wire.messages import Message
 
 SMALL, LARGE = 1 << 16, 12 << 20
@@ -64,3 +64,12 @@ def caller_for(deployment: Deployment, action: Action, limit: int = SMALL) -> An
         return await deployment.gate.admit(request, action, limit)
 
     return Depends(admitted)
+
+
+def entered_for(deployment: Deployment, action: Action, limit: int) -> Any:
+    """A dependency: the caller, if it may do `action`, whose body is still to be taken in."""
+
+    async def entered(request: Request) -> Entered:
+        return deployment.gate.enter(request, action, limit)
+
+    return Depends(entered)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 
 from comity.identity.roles import Action
 from comity.server.deployment import Deployment
 from comity.server.errors import Unfit
-from comity.server.gate import Caller
+from comity.server.gate import Caller, Entered, passed_on
 from comity.server.meanwhile import meanwhile
-from comity.server.routes.common import LARGE, SMALL, Lease, caller_for, route, told
+from comity.server.routes.common import LARGE, SMALL, Lease, caller_for, entered_for, route, told
+from comity.store.errors import Mismatch
 from comity.wire.bodies import parse
 from comity.wire.messages import PART_BYTES, Ask, Contributed, Digest, PartList, Refused, RunId, Verdict, Work
+from comity.wire.signature import Fault, SignatureError
 
 
 def add(app: FastAPI, deployment: Deployment) -> None:
@@ -32,12 +34,18 @@ def add(app: FastAPI, deployment: Deployment) -> None:
         return told(PartList(digests=tuple(federation.blobs.missing(caller.member.name, list(asked.digests)))))
 
     @app.put("/v1/parts/{digest}", **route(Action.SEND_PARTS, takes=bytes, status=204, refuses=(507,)))
-    async def put(digest: Digest, caller: Caller = caller_for(deployment, Action.SEND_PARTS, PART_BYTES)) -> Response:
+    async def put(
+        digest: Digest, request: Request, caller: Entered = entered_for(deployment, Action.SEND_PARTS, PART_BYTES)
+    ) -> Response:
         """Keep one part of a blob, at most 16 MiB; a part that comes again is the same part."""
         if caller.digest != digest:
             raise Unfit("the body is not what the address names", where="parts")
-        name, body = caller.member.name, caller.body
-        await meanwhile(len(body), federation.blobs.put_part, name, digest, body, hashed=True)
+        with federation.blobs.arriving(caller.member.name, digest) as arrival:
+            await passed_on(request, PART_BYTES, arrival.add)
+            try:
+                await meanwhile(arrival.size, arrival.keep)
+            except Mismatch as error:
+                raise deployment.gate.refused(request, SignatureError(Fault.BODY)) from error
         return Response(status_code=204)
 
     @app.post(
