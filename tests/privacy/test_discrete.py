@@ -69,7 +69,7 @@ def test_skellam(variance: Fraction | int) -> None:
 
 def test_the_test_can_tell_a_wrong_distribution() -> None:
     numbers = support(10)
-    wrong = np.exp(-(numbers.astype(float) ** 2) / (2 * 103.0))
+    wrong = np.exp(-(numbers.astype(float) ** 2) / (2 * 110.0))
     assert not fits(discrete_gaussian(SAMPLES, 100), int(numbers[0]), wrong)
 
 
