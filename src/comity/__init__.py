@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from comity.learners import metrics, schedules, sklearn, torch
     from comity.learners.function import Function
     from comity.learners.plan import LocalAdam, LocalAdamW, LocalSGD
+    from comity.learners.records import RecordPrivacy
     from comity.privacy.banded import BandedSquareRoot
     from comity.privacy.tree import BinaryTree
     from comity.programs import optim
@@ -64,6 +65,7 @@ _HOMES = {
     "comity.learners": "metrics schedules sklearn torch",
     "comity.learners.function": "Function",
     "comity.learners.plan": "LocalAdam LocalAdamW LocalSGD",
+    "comity.learners.records": "RecordPrivacy",
     "comity.privacy.banded": "BandedSquareRoot",
     "comity.privacy.tree": "BinaryTree",
     "comity.programs": "optim",
@@ -118,6 +120,7 @@ __all__ = [
     "LocalAdamW",
     "LocalSGD",
     "Mean",
+    "RecordPrivacy",
     "Rounds",
     "Run",
     "Scaffold",

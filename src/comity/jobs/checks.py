@@ -137,3 +137,11 @@ def _stopping(job: Job) -> None:
             where="job.stop.metric",
             mend=f"one of: {', '.join(sorted(known))}; or add it to the model's metrics",
         )
+    plan = getattr(job.program, "local", None)
+    privacy = plan.privacy if isinstance(plan, LocalPlan) else None
+    if job.stop.metric == "train_loss" and privacy is not None and not privacy.report_loss:
+        raise ConfigError(
+            "parties under record-level privacy return no loss to stop by",
+            where="job.stop.metric",
+            mend="stop by a metric on a test set, or give RecordPrivacy(..., report_loss=True), which ε does not cover",
+        )

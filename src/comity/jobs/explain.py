@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from comity.core.contribution import Exchange
 from comity.learners.base import Model
+from comity.learners.plan import LocalPlan
+from comity.learners.records import RecordPrivacy
 from comity.transforms.chain import Chain, Reads
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ _ASSUMPTIONS: Mapping[Reads, str] = {
     "group": "the server follows the protocol",
     "sum": "the server follows the protocol",
 }
+
+_NO_PRIVACY = "no differential privacy: ε is unbounded"
+_UNCOVERED = "record-level privacy does not cover it"
 
 _ON_FAILURE = "When a party fails, the text of its error is sent in place of all this."
 
@@ -85,24 +90,53 @@ class Explanation:
         return table
 
 
-def explain(model: Model, exchange: Exchange, chain: Chain) -> Explanation:
-    """The explanation of a job whose program moves `exchange` and whose contributions go through `chain`."""
+def explain(model: Model, exchange: Exchange, chain: Chain, plan: LocalPlan | None = None) -> Explanation:
+    """The explanation of a job whose program moves `exchange` and whose contributions go through `chain`.
+
+    `plan` is how parties train, where the program trains by one.
+    """
     transforms, reducer, _ = chain.split()
     readers, assumption = _READERS[reducer.reads], _ASSUMPTIONS[reducer.reads]
     through = "".join(f", {transform.note}" for transform in transforms)
-    privacy = "no differential privacy: ε is unbounded"
+    records = None if plan is None else plan.privacy
+    privacy = _of_vectors(records)
     leaving = [
         Leaving(
             name, value.meaning + through, value.size, vector_bytes(model, value.size), readers, assumption, privacy
         )
         for name, value in exchange.contribution.items()
     ]
-    leaving.append(Leaving("weight", "the number of examples it counts for", 1, 8, readers, assumption, privacy))
+    leaving.append(
+        Leaving("weight", "the number of examples it counts for", 1, 8, readers, assumption, _of_weight(records))
+    )
     for name, size in exchange.metrics.items():
         meaning = "sums from which the metric is computed, over the party's examples"
-        leaving.append(Leaving(f"metric {name}", meaning, size, 8 * size, readers, assumption, privacy))
+        leaving.append(
+            Leaving(f"metric {name}", meaning, size, 8 * size, readers, assumption, _of_metric(records, name))
+        )
     received = sum(vector_bytes(model, value.size) for value in exchange.broadcast.values())
     return Explanation(tuple(leaving), received)
+
+
+def _of_vectors(records: RecordPrivacy | None) -> str:
+    if records is None or not records.multiplier:
+        return _NO_PRIVACY
+    return (
+        f"each record by DP-SGD at the party (clip {records.clip:g}, noise multiplier {records.multiplier:g}), if the "
+        "program sees the examples in local training alone; ε is each party's own and grows with every round"
+    )
+
+
+def _of_weight(records: RecordPrivacy | None) -> str:
+    return _NO_PRIVACY if records is None else f"{_UNCOVERED}: the number of examples is taken as known"
+
+
+def _of_metric(records: RecordPrivacy | None, name: str) -> str:
+    if records is None:
+        return _NO_PRIVACY
+    if name == "loss" and not records.report_loss:
+        return "nothing to protect: local training leaves zeros in its place, if the program puts nothing else there"
+    return f"{_UNCOVERED}: it is computed on the examples, without noise"
 
 
 def vector_bytes(model: Model, size: int) -> int:

@@ -20,6 +20,7 @@ from comity.jobs.checks import check
 from comity.jobs.explain import Explanation, explain
 from comity.jobs.private import protected
 from comity.jobs.stopping import EarlyStopping
+from comity.learners.plan import LocalPlan
 from comity.programs.base import AnyProgram
 from comity.transforms.chain import Chain, Link, as_chain, extended
 
@@ -88,4 +89,8 @@ class Job:
 
     def explain(self) -> Explanation:
         """One line for every value that leaves a party: what it is, its size, who can read it, and what it costs."""
-        return protected(self, explain(self.program.model, self.exchange, self.chain))
+        plan = getattr(self.program, "local", None)
+        explanation = explain(
+            self.program.model, self.exchange, self.chain, plan if isinstance(plan, LocalPlan) else None
+        )
+        return protected(self, explanation)

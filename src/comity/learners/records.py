@@ -10,26 +10,17 @@ from numpy.typing import NDArray
 
 from comity.core.checks import nonnegative, positive
 from comity.core.errors import LearnerError
+from comity.privacy.accounting import Release
 from comity.privacy.entropy import Bits
+from comity.privacy.mechanisms import Gaussian
+from comity.privacy.sampling import Poisson
+from comity.privacy.units import PartySampleLevel
 
 if TYPE_CHECKING:
     from comity.learners.plan import LocalPlan
 
 _WORDS = 1 << 20
 """Random words drawn at a time, however many records there are."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordEvents:
-    """What a party's training in one round costs its records, for an accountant.
-
-    `steps` times a Gaussian mechanism of noise multiplier `multiplier` on a Poisson sample: each record takes part in
-    a step with probability `rate`, whatever the others do and whatever it did before.
-    """
-
-    rate: float
-    steps: int
-    multiplier: float
 
 
 @dataclass(frozen=True)
@@ -58,11 +49,15 @@ class RecordPrivacy:
         positive(self, "clip")
         nonnegative(self, "multiplier")
 
-    def events(self, examples: int, plan: LocalPlan) -> RecordEvents:
-        """The cost of one round for a party of `examples` records that does all the work of `plan`; less work costs
-        less."""
-        expected = expected_batch(plan.batch_size, examples)
-        return RecordEvents(rate=expected / examples, steps=plan.batches(examples), multiplier=self.multiplier)
+    def release(self, examples: int, plan: LocalPlan, rounds: int = 1) -> Release[PartySampleLevel]:
+        """What `rounds` rounds cost the records of a party that has `examples` of them and does all of `plan` in each.
+
+        A party that is asked in fewer rounds, or does less of the work, spends less. Raises `ConfigError` where there
+        is no noise.
+        """
+        rate = expected_batch(plan.batch_size, examples) / examples
+        steps = plan.batches(examples) * rounds
+        return Release("a step of local training", PartySampleLevel(), Gaussian(self.multiplier), Poisson(rate), steps)
 
 
 def expected_batch(planned: int | None, examples: int) -> int:
