@@ -115,11 +115,15 @@ class Findings(Message):
 
 @dataclass(frozen=True)
 class Reveal(Message):
-    """Asks a helper for the summed masks of the certified set over some subsets (numbers of `masks.subsets`)."""
+    """Asks a helper for the summed masks of the certified set over some subsets (numbers of `masks.subsets`).
+
+    With `witness` 1 the hash in the answer is enough, and the vector need not travel; otherwise it is 0.
+    """
 
     proposal: Annotated[Proposal, Nested(Proposal)]
     certificate: Annotated[Certificate, Nested(Certificate)]
     subsets: Annotated[tuple[int, ...], Each(Uint(4), MAX_SUBSETS)]
+    witness: Annotated[int, Uint(1)]
 
 
 @dataclass(frozen=True)
