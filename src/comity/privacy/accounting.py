@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Generic
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from comity.core.checks import whole
 from comity.core.errors import ConfigError
 from comity.privacy.mechanisms import Mechanism, Orders, library
-from comity.privacy.sampling import FixedSize, Full, Poisson, Relation, Sampling
+from comity.privacy.sampling import FixedSize, Poisson, Relation, Sampling
 from comity.privacy.units import U
 
 ORDERS = np.array([x / 10 for x in range(20, 110)] + list(range(11, 64)) + [80, 96, 128, 192, 256, 512, 1024])
@@ -93,13 +94,16 @@ class Account(Generic[U]):
         """
         _probability(delta)
         if self._chosen(by) is Accountant.PLD:
-            return float(_distribution(self.releases, INTERVAL).get_epsilon(delta))
+            multiplier = _one_gaussian(self.releases)
+            if multiplier is not None:
+                return float(library().get_epsilon_gaussian(multiplier, delta))
+            return float(_distribution(self.releases).get_epsilon_for_delta(delta))
         return _rdp_epsilon(sum(renyi(release) for release in self.releases), delta)
 
     def delta(self, epsilon: float, by: Accountant | None = None) -> float:
         """The least δ that is proven for this ε."""
         if self._chosen(by) is Accountant.PLD:
-            return float(_distribution(self.releases, INTERVAL).get_delta(epsilon))
+            return float(_distribution(self.releases).get_delta_for_epsilon(epsilon))
         divergence = sum(renyi(release) for release in self.releases)
         return float(library().rdp.rdp_privacy_accountant.compute_delta(ORDERS, divergence, epsilon)[0])
 
@@ -166,25 +170,53 @@ def amplified(divergence: NDArray[np.float64], probability: float) -> NDArray[np
     return result
 
 
-def _distribution(releases: Iterable[Release[U]], interval: float) -> Any:
-    """A `PLDAccountant` that has composed all releases."""
-    dp = library()
-    accountant = dp.pld.PLDAccountant(dp.NeighboringRelation.ADD_OR_REMOVE_ONE, interval)
+def _one_gaussian(releases: Iterable[Release[U]]) -> float | None:
+    """The multiplier of the one Gaussian that all releases together are, where they are: its ε has a closed form."""
+    square = 0.0
     for release in releases:
         event = release.mechanism.event(release.sampling.relation.apart)
-        if isinstance(release.sampling, Poisson) and release.sampling.probability < 1:
-            event = dp.PoissonSampledDpEvent(release.sampling.probability, event)
-        accountant.compose(event, release.times)
-    return accountant
+        if _probability_of(release) < 1 or not isinstance(event, library().GaussianDpEvent):
+            return None
+        square += release.times / event.noise_multiplier**2
+    return 1 / math.sqrt(square)
+
+
+def _probability_of(release: Release[U]) -> float:
+    return release.sampling.probability if isinstance(release.sampling, Poisson) else 1.0
+
+
+def _distribution(releases: Iterable[Release[U]]) -> Any:
+    """The loss distribution of all releases together."""
+    dp = library()
+    total = dp.pld.privacy_loss_distribution.identity(INTERVAL)
+    for release in releases:
+        event, times = release.mechanism.event(release.sampling.relation.apart), release.times
+        probability = _probability_of(release)
+        if isinstance(event, dp.GaussianDpEvent) and probability == 1:
+            # Gaussians add up to a Gaussian, which is exact and saves the convolution.
+            event, times = dp.GaussianDpEvent(event.noise_multiplier / math.sqrt(times)), 1
+        once = _loss(event, probability)
+        total = total.compose(once.self_compose(times) if times > 1 else once)
+    return total
+
+
+@lru_cache(maxsize=8)
+def _loss(event: Any, probability: float) -> Any:
+    """The loss distribution of one event, of a Poisson sample: most of the time goes here, so it is kept."""
+    dp = library()
+    losses = dp.pld.privacy_loss_distribution
+    options = {"value_discretization_interval": INTERVAL, "sampling_prob": probability}
+    if isinstance(event, dp.GaussianDpEvent):
+        return losses.from_gaussian_mechanism(event.noise_multiplier, **options)
+    if isinstance(event, dp.LaplaceDpEvent):
+        return losses.from_laplace_mechanism(event.noise_multiplier, **options)
+    return losses.from_discrete_laplace_mechanism(event.noise_parameter, event.sensitivity, **options)
 
 
 def _has_loss(release: Release[U]) -> bool:
-    dp, sampling = library(), release.sampling
-    event = release.mechanism.event(sampling.relation.apart)
-    if event is None or (isinstance(sampling, FixedSize) and sampling.cohort < sampling.population):
-        return False
-    whole_sum = isinstance(sampling, Full | FixedSize) or sampling.probability == 1
-    return whole_sum or isinstance(event, dp.GaussianDpEvent | dp.LaplaceDpEvent)
+    sampling = release.sampling
+    amplified_otherwise = isinstance(sampling, FixedSize) and sampling.cohort < sampling.population
+    return not amplified_otherwise and release.mechanism.event(sampling.relation.apart) is not None
 
 
 def _library_rdp(event: Any, relation: Relation) -> Orders:

@@ -112,6 +112,8 @@ def least(epsilon: Callable[[float, Accountant | None], float], target: float) -
     It is first looked for by Rényi divergences, which cost little and are never below.
     """
     rough = _least(lambda x: epsilon(x, Accountant.RDP), target, 1.0)
+    if epsilon(rough, None) == epsilon(rough, Accountant.RDP):
+        return rough
     return _least(lambda x: epsilon(x, None), target, rough)
 
 
@@ -135,7 +137,8 @@ def _least(epsilon: Callable[[float], float], target: float, guess: float) -> fl
         high, low = low, low - math.log(2)
         if low < -math.log(_MOST):
             raise ConfigError(f"ε = {target} needs no noise at all", where="privacy", mend="give a smaller ε")
-    found = float(brentq(gap, low, high, xtol=PRECISION / 4))
+    # What is aimed at is a little above the least, so that what is found is rarely below.
+    found = PRECISION / 2 + float(brentq(gap, low, high, xtol=PRECISION / 4))
     while gap(found) > 0:
         found += PRECISION / 4
     return math.exp(found)
