@@ -444,7 +444,7 @@ def test_findings_and_answers_are_their_helpers_own() -> None:
     honest = round_.helpers[0].findings()
     for change in ({"member": 1}, {"refused": (2,)}, {"context": bytes(32)}, {"member": 9}):
         with pytest.raises(AnswerError):
-            round_.coordinator.found(replace(honest, **change))  # type: ignore[arg-type]  # fields by name
+            round_.coordinator.found(replace(honest, **change))
 
 
 def test_an_answer_of_one_helper_does_not_count_for_another_or_for_other_subsets() -> None:
