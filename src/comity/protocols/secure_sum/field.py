@@ -123,23 +123,25 @@ def interpolation(points: tuple[int, ...], targets: tuple[int, ...]) -> Elements
     matrix is shared and cannot be written to.
     """
     xs, ys = np.array(points, np.int64), np.array(targets, np.int64)
-    between = _differences(xs, xs)
+    between = differences(xs, xs)
     np.fill_diagonal(between, 1)
-    across = _differences(ys, xs)
+    across = differences(ys, xs)
     hits = across == 0
     across[hits] = 1
-    matrix = times(_row_products(across)[:, None], inverse(times(across, _row_products(between))))
+    matrix = times(row_products(across)[:, None], inverse(times(across, row_products(between))))
     known = hits.any(axis=1)
     matrix[known] = hits[known]
     matrix.flags.writeable = False
     return matrix
 
 
-def _differences(ys: NDArray[np.int64], xs: NDArray[np.int64]) -> Elements:
+def differences(ys: NDArray[np.int64], xs: NDArray[np.int64]) -> Elements:
+    """y − x for every pair: `[ys, xs]`."""
     return ((ys[:, None] - xs[None, :]) % Q).astype(np.uint32)
 
 
-def _row_products(matrix: Elements) -> Elements:
+def row_products(matrix: Elements) -> Elements:
+    """The product of each row."""
     product = np.ones(matrix.shape[0], np.uint32)
     for column in matrix.T:
         product = times(product, column)

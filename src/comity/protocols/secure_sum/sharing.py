@@ -21,7 +21,17 @@ from numpy.typing import NDArray
 
 from comity.protocols.secure_sum.encoding import statement
 from comity.protocols.secure_sum.errors import TermsError
-from comity.protocols.secure_sum.field import Elements, Q, interpolation, inverse, matrix_product, times, uniform
+from comity.protocols.secure_sum.field import (
+    Elements,
+    Q,
+    differences,
+    interpolation,
+    inverse,
+    matrix_product,
+    row_products,
+    times,
+    uniform,
+)
 from comity.protocols.secure_sum.keystream import KEY, Keystream
 from comity.protocols.secure_sum.ring import N
 from comity.protocols.secure_sum.terms import Terms
@@ -127,12 +137,9 @@ def _syndromes(points: NDArray[np.int64], values: Elements, dimension: int) -> l
 
     The v are the column multipliers of the dual of a Reed–Solomon code, 1/Π (x − x') over the other points.
     """
-    apart = (points[:, None] - points[None, :]) % Q
+    apart = differences(points, points)
     np.fill_diagonal(apart, 1)
-    multipliers = np.ones(len(points), np.uint32)
-    for column in apart.T:
-        multipliers = times(multipliers, column)
-    terms = times(inverse(multipliers), values)
+    terms = times(inverse(row_products(apart)), values)
     found = []
     for _ in range(len(points) - dimension):
         found.append(int(terms.sum(dtype=np.uint64)) % Q)

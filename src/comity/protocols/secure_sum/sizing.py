@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
 from math import comb, fsum
 from typing import NamedTuple
 
