@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import comb
+
 import pytest
 
 from comity.protocols.secure_sum.errors import TermsError
@@ -44,3 +47,16 @@ def test_a_secret_is_cut_so_that_half_of_the_answers_beyond_t_are_to_spare() -> 
 def test_where_most_are_corrupt_no_committee_serves() -> None:
     with pytest.raises(TermsError, match="no committee"):
         size(0.6, 0.1)
+
+
+@pytest.mark.parametrize(("corrupt", "dropout"), [(0.05, 0.1), (0.1, 0.2)])
+def test_the_probabilities_hold_exactly_and_t_could_not_be_less(corrupt: float, dropout: float) -> None:
+    def more_than(least: int, trials: int, chance: float) -> Fraction:
+        p = Fraction(chance)
+        return sum(
+            (comb(trials, k) * p**k * (1 - p) ** (trials - k) for k in range(least + 1, trials + 1)), Fraction(0)
+        )
+
+    c, t, q = size(corrupt, dropout)
+    assert more_than(t, c, corrupt) <= Fraction(1, 2**40) < more_than(t - 1, c, corrupt)
+    assert more_than(c - q, c, dropout) <= Fraction(1, 2**20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from math import comb, fsum
 from typing import NamedTuple
 
