@@ -216,3 +216,39 @@ def test_a_party_whose_seeds_a_helper_cannot_use_is_left_out_and_named() -> None
     helper = world.members[1].name
     (fault,) = round_.coordinator.faults
     assert fault == Fault("party-00002", f"sealed seeds that helper {helper} says it cannot use")
+
+
+@given(st.sampled_from([(3, 1), (4, 1), (5, 2), (6, 2), (7, 3)]), st.integers(0, 1 << 32))
+@settings(max_examples=60, deadline=None)
+def test_one_liar_among_helpers_that_come_and_go_never_spoils_the_sum_nor_blames_another(
+    committee: tuple[int, int], seed: int
+) -> None:
+    """Whatever it lies about and whoever is lost when: the sum is exact, or there is none, and nobody else is named.
+
+    Unless a part of the masks rests on the liar's word alone, which the coordinator says.
+    """
+    rng, (size, threshold) = np.random.default_rng(seed), committee
+    world = World.new(3, size, threshold)
+    numbers = numbers_of(world, range(3))
+    liar = int(rng.integers(size))
+    round_ = HelperRound.of(world)
+    round_.collect(numbers)
+    round_.check()
+    round_.agree()
+    try:
+        while round_.coordinator.step == "revealing":
+            if rng.random() < 0.1:
+                round_.coordinator.lost(int(rng.integers(size)))
+                continue
+            open_ = round_.coordinator.questions()
+            member, request = open_[rng.integers(len(open_))]
+            answer, vector = round_.answer(member, request)
+            if member == liar and rng.random() < 0.5:
+                answer, vector = round_.lying(member, answer, vector + np.uint32(rng.integers(1, 4)))
+            round_.coordinator.answer(answer, None if request.witness else stored(vector))
+    except AbortError:
+        assert {fault.who for fault in round_.coordinator.faults} <= {world.members[liar].name}
+        return
+    assert {fault.who for fault in round_.coordinator.faults} <= {world.members[liar].name}
+    if not round_.coordinator.unwitnessed:
+        np.testing.assert_array_equal(round_.coordinator.total.view(np.int32), plain_sum(numbers.values()))
