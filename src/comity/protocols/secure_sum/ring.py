@@ -38,6 +38,9 @@ N = 2048
 ROWS = 16
 """Polynomials that are worked on at a time: what they need fits a core's cache."""
 
+BLOCK = ROWS * N
+"""Entries of a vector that are worked on at a time."""
+
 ERROR_BOUND = 42
 """No error is greater in size: it is the heads among 84 coins, less 42."""
 

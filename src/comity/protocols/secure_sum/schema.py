@@ -17,13 +17,19 @@ or shares |
 | `Reveal` | coordinator → helper | which seeds it is to answer for |
 | `Answer` + vector | helper → coordinator | the sum over the set of masks of the asked seeds: with all of them, the
 sum, nothing else |
+| `Challenge` | coordinator → members | who has uploaded |
+| `Combinations` | member → coordinator | one masked combination of each share, which is uniform; whose boxes were
+bad |
+| `ShareSum` | member → coordinator | the sum over the certified set of the shares of a member: with t + l of them, the
+sum of the secrets, nothing else |
 | `Closing` | coordinator → log | hashes of the set and the result, and the certificate |
 
 The coordinator, any number of parties and at most t helpers or members together learn the sum over the honest parties
 of the certified set (at least n_min of all parties), and nothing else about them. A helper alone learns who takes part.
 
-Committee mode uses `Announcement`, `Upload` (no commitments; a box is the member's share and the entry of the masking
-column, which its own docstring lays out), `Delivery`, `Proposal`, `Vote`, `Certificate`, `Closing`, and adds its own.
+Helper mode alone has `Findings`, `Reveal` and `Answer`; committee mode alone has `Challenge`, `Combinations` and
+`ShareSum`. There an upload has no commitments, and a box holds the member's share of the secret and the element of the
+masking column (`sharing`), as little-endian uint32. The sum there comes with the sum of the parties' errors.
 """
 
 from __future__ import annotations
@@ -42,24 +48,30 @@ __all__ = [
     "Announcement",
     "Answer",
     "Certificate",
+    "Challenge",
     "Closing",
+    "Combinations",
     "Delivery",
     "Findings",
     "Proposal",
     "Reveal",
+    "ShareSum",
     "Upload",
     "Vote",
     "announced",
     "answered",
+    "combined",
     "delivery",
     "found",
     "list_digest",
+    "summed_share",
     "uploaded",
 ]
 
 MAX_BOX = 1 << 14
 """A sealed box has at most so many bytes: a share of s is 8 KiB at most, the seeds of a helper 2 KiB."""
 _DEPTH = 10
+_MAX_SHARE = 4 * 2048
 
 
 @dataclass(frozen=True)
@@ -139,6 +151,45 @@ class Answer(Message):
 
 
 @dataclass(frozen=True)
+class Challenge(Message):
+    """Closes the list of parties, increasing; `signatures` is the Merkle root of their uploads' signatures in order."""
+
+    context: Annotated[bytes, Fixed(32)]
+    parties: Annotated[tuple[int, ...], Each(Uint(4), MAX_PARTIES)]
+    signatures: Annotated[bytes, Fixed(32)]
+
+
+@dataclass(frozen=True)
+class Combinations(Message):
+    """What a member says of its share from each party of the challenge with this root, in their order.
+
+    `values` are elements as little-endian uint32, zero for the `refused`: parties, increasing, whose box it could not
+    use. The signature is over `combined(...)`.
+    """
+
+    context: Annotated[bytes, Fixed(32)]
+    signatures: Annotated[bytes, Fixed(32)]
+    member: Annotated[int, Uint(4)]
+    refused: Annotated[tuple[int, ...], Each(Uint(4), MAX_PARTIES)]
+    values: Annotated[bytes, Opaque(4 * MAX_PARTIES)]
+    signature: Annotated[bytes, Fixed(64)]
+
+
+@dataclass(frozen=True)
+class ShareSum(Message):
+    """The sum of a member's shares over the certified set: N/l elements as little-endian uint32.
+
+    The signature is over `summed_share(...)`.
+    """
+
+    context: Annotated[bytes, Fixed(32)]
+    chosen: Annotated[bytes, Fixed(32)]
+    member: Annotated[int, Uint(4)]
+    share: Annotated[bytes, Opaque(_MAX_SHARE)]
+    signature: Annotated[bytes, Fixed(64)]
+
+
+@dataclass(frozen=True)
 class Closing(Message):
     """What is logged of a finished attempt: `result` is the SHA-256 of the sum as little-endian uint32."""
 
@@ -166,6 +217,16 @@ def found(context: bytes, member: int, refused: tuple[int, ...]) -> bytes:
 def answered(context: bytes, chosen: bytes, member: int, subsets: tuple[int, ...], vector: bytes) -> bytes:
     """What a helper signs of an answer."""
     return statement("answer", context, chosen, _position(member), b"".join(map(_position, subsets)), vector)
+
+
+def combined(context: bytes, signatures: bytes, member: int, refused: tuple[int, ...], values: bytes) -> bytes:
+    """What a member signs of its combinations."""
+    return statement("combinations", context, signatures, _position(member), b"".join(map(_position, refused)), values)
+
+
+def summed_share(context: bytes, chosen: bytes, member: int, share: bytes) -> bytes:
+    """What a member signs of its summed share."""
+    return statement("share sum", context, chosen, _position(member), share)
 
 
 def delivery(upload: Upload, member: int) -> Delivery:
