@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from comity.protocols.secure_sum.coordinator import Fault
 from comity.protocols.secure_sum.errors import AbortError, OrderError, QuantisationError
-from comity.protocols.secure_sum.masks import SEED
+from comity.protocols.secure_sum.masks import SEED, subsets
 from comity.protocols.secure_sum.schema import Closing
 from comity.protocols.secure_sum.sealing import seal
 from comity.protocols.secure_sum.terms import Part
@@ -219,7 +219,7 @@ def test_a_party_whose_seeds_a_helper_cannot_use_is_left_out_and_named() -> None
 
 
 @given(st.sampled_from([(3, 1), (4, 1), (5, 2), (6, 2), (7, 3)]), st.integers(0, 1 << 32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_one_liar_among_helpers_that_come_and_go_never_spoils_the_sum_nor_blames_another(
     committee: tuple[int, int], seed: int
 ) -> None:
@@ -252,3 +252,28 @@ def test_one_liar_among_helpers_that_come_and_go_never_spoils_the_sum_nor_blames
     assert {fault.who for fault in round_.coordinator.faults} <= {world.members[liar].name}
     if not round_.coordinator.unwitnessed:
         np.testing.assert_array_equal(round_.coordinator.total.view(np.int32), plain_sum(numbers.values()))
+
+
+def test_the_word_of_one_helper_alone_convicts_nobody() -> None:
+    """Two differ over a group; the liar is then the only one left to ask about one subset, and lies again."""
+    world = World.new(4, 5, 2)
+    round_ = HelperRound.of(world)
+    round_.collect(numbers_of(world, range(4)))
+    round_.check()
+    round_.agree()
+    group = next(request.subsets for _, request in round_.coordinator.questions() if len(request.subsets) > 1)
+    asked = [(member, request) for member, request in round_.coordinator.questions() if request.subsets == group]
+    (honest, _), (liar, _) = asked
+
+    def lie(member: int, about: tuple[int, ...], vector: Vector) -> Vector:
+        return vector + np.uint32(1) if member == liar and about in (group, group[:1]) else vector
+
+    for member, request in asked:
+        answer, vector = round_.answer(member, request, lie)
+        round_.coordinator.answer(answer, None if request.witness else stored(vector))
+    for member in set(range(5)) - {liar} - set(subsets(5, 2)[group[0]]):
+        round_.coordinator.lost(member)
+    with pytest.raises(AbortError, match="contradict each other") as aborted:
+        round_.reveal(lie)
+    assert f"helpers {sorted((honest, liar))}" in aborted.value.what
+    assert round_.coordinator.faults == []

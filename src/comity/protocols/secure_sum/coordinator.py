@@ -27,7 +27,7 @@ from comity.protocols.secure_sum.certificate import (
     verified,
 )
 from comity.protocols.secure_sum.errors import AbortError, AnswerError, OrderError, UploadError
-from comity.protocols.secure_sum.inquiry import Group, Inquiry
+from comity.protocols.secure_sum.inquiry import Group, Inquiry, contradiction
 from comity.protocols.secure_sum.schema import (
     Announcement,
     Answer,
@@ -273,14 +273,20 @@ class Coordinator:
             self.step = Step.DONE
 
     def _judge_disputes(self, inquiry: Inquiry, settled: tuple[tuple[int, Group], ...]) -> None:
-        """Subset by subset the masks of a disputed group are known: whoever answered something else had lied."""
+        """Subset by subset the masks of a disputed group are known: whoever answered something else had lied.
+
+        Unless, for some subset, that is the word of one helper alone: then it stands against another's.
+        """
         vectors = {group: self._vectors[member, group] for member, group in settled}
         for group, answers in inquiry.disputed.items():
             true = np.zeros(self.terms.length, dtype=np.uint32)
             for number in group:
                 add(true, vectors[(number,)]())
             digest = hashlib.sha256(little_endian(true)).digest()
-            for member in [member for member, other in answers.items() if other != digest]:
+            right = {member for member, other in answers.items() if other == digest}
+            if any(len(right | inquiry.backers((number,))) < 2 for number in group):
+                raise contradiction(answers, group)
+            for member in sorted(set(answers) - right):
                 inquiry.convict(member, f"answered wrongly for subsets {', '.join(map(str, group))}")
         inquiry.disputed.clear()
 

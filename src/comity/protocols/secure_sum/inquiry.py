@@ -63,6 +63,11 @@ class Inquiry:
         """The settled groups that only one helper has answered for, because no other that could is live."""
         return tuple(group for group, asked in self._questions.items() if asked.settled and len(asked.answers) == 1)
 
+    def backers(self, group: Group) -> set[int]:
+        """The helpers whose answer is the settled one of a group."""
+        question = self._questions[group]
+        return {member for member, digest in question.answers.items() if digest == question.settled}
+
     def answer(self, member: int, group: Group, digest: bytes, *, brought: bool) -> None:
         """Count an answer, with its vector or without. Raises `AnswerError` for one that was not asked for."""
         question = self._questions.get(group)
@@ -172,11 +177,7 @@ class Inquiry:
     def _judge(self, group: Group, question: _Question, given: Counter[bytes]) -> None:
         ((digest, count),) = given.most_common(1)
         if 2 * count <= len(question.answers):
-            raise AbortError(
-                f"helpers {sorted(question.answers)} contradict each other, and no majority tells who lied",
-                where=f"subset {group[0]}",
-                mend="the attempt ends without a sum; begin another, without those that are not trusted",
-            )
+            raise contradiction(question.answers, group)
         for member, other in list(question.answers.items()):
             if other != digest:
                 self._strike(member, f"answered otherwise than {count} other helpers for subset {group[0]}")
@@ -195,3 +196,12 @@ class Inquiry:
     @staticmethod
     def _supplied(question: _Question) -> bool:
         return any(question.answers.get(member) == question.settled for member in question.brought)
+
+
+def contradiction(helpers: Iterable[int], group: Group) -> AbortError:
+    """The end of an attempt whose helpers answer differently, where nobody can tell who of them lied."""
+    return AbortError(
+        f"helpers {sorted(helpers)} contradict each other, and no majority tells who lied",
+        where=f"subset {', '.join(map(str, group))}",
+        mend="the attempt ends without a sum; begin another, without those that are not trusted",
+    )
