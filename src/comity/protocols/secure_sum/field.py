@@ -66,11 +66,10 @@ def cut(values: Floats, high: Floats, low: Floats) -> None:
     np.add(low, values, out=low)
 
 
-def centred(elements: NDArray[np.integer]) -> Floats:
+def centred(elements: Elements) -> Floats:
     """The numbers between −q/2 and q/2 that `elements` stand for."""
-    values = elements.astype(np.float64)
-    values[values > Q // 2] -= Q
-    return values
+    signed = elements.view(np.int32)
+    return np.where(signed > Q // 2, signed - np.int32(Q), signed).astype(np.float64)
 
 
 def canonical(values: Floats) -> Elements:

@@ -126,7 +126,7 @@ def values(polynomials: Elements) -> Elements:
     reduce(middle, spare)
     halves = np.empty((_OUTER, rows, 2, _INNER))
     cut(middle.reshape(_OUTER, rows, _INNER), halves[:, :, 0], halves[:, :, 1])
-    found = halves.reshape(_OUTER, rows, 2 * _INNER) @ _stacked(_twiddled_forward(), axis=1)
+    found = halves.reshape(_OUTER, rows, 2 * _INNER) @ _inner_forward()
     reduce(found, spare.reshape(found.shape))
     return canonical(found).transpose(1, 0, 2).reshape(rows, N)
 
@@ -158,9 +158,9 @@ def _twiddled_inverse() -> Elements:
 
 
 @cache
-def _twiddled_forward() -> Elements:
-    """`[u, m, v]`: the counterpart for transforms from coefficients to values."""
-    return _powers(np.arange(_INNER)[:, None] * _roots()[:, None, :])
+def _inner_forward() -> Floats:
+    """`[u, 2m, v]`: the counterpart for transforms from coefficients to values."""
+    return _stacked(_powers(np.arange(_INNER)[:, None] * _roots()[:, None, :]), axis=1)
 
 
 @cache
