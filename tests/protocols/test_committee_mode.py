@@ -12,6 +12,7 @@ from comity.protocols.secure_sum.certificate import check_certificate
 from comity.protocols.secure_sum.errors import AbortError, OrderError, QuantisationError, RefusalError
 from comity.protocols.secure_sum.field import Q
 from comity.protocols.secure_sum.lattice import add_elements, in_blocks, subtract_elements
+from comity.protocols.secure_sum.quantise import Grid, Weighted
 from comity.protocols.secure_sum.ring import BLOCK, error_std
 from comity.protocols.secure_sum.schema import Upload
 from comity.protocols.secure_sum.sizing import consortium, size
@@ -123,6 +124,19 @@ def test_fewer_answers_than_t_plus_l_do_not_end_an_attempt() -> None:
     round_.coordinator.finish()
     assert round_.coordinator.unwitnessed
     assert within_error(round_, NUMBERS)
+
+
+def test_contributions_come_back_from_the_grid_as_their_weighted_sum() -> None:
+    rng = np.random.default_rng(3)
+    vectors = rng.uniform(-1, 1, (5, 49)).astype(np.float32)
+    weights = [1.0, 0.5, 0.25, 0.75, 1.0]
+    grid, round_ = Grid.of(WORLD.terms), LatticeRound.of(WORLD)
+    given_ = [Weighted(vector, weight) for vector, weight in zip(vectors, weights, strict=True)]
+    total = round_.run({party: np.concatenate(list(grid.rounded(own))) for party, own in enumerate(given_)})
+    sums = grid.sums([total], 5)
+    allowed = (6 * error_std(5) + 5) / grid.steps
+    assert abs(sums.weight - 3.5) < allowed
+    assert np.abs(sums.vector - np.array(weights) @ vectors).max() < allowed + 1e-6
 
 
 def test_a_drawn_committee_of_the_specification() -> None:

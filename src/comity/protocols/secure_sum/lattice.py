@@ -1,4 +1,11 @@
-"""What committee mode asks of the terms, and the masks a·s of a vector's rows."""
+"""What committee mode asks of the terms, and the masks a·s of a vector's rows.
+
+*Experimental: committee mode awaits outside review.* What a party sends is hidden by ring learning with errors: N =
+2048, q of 31 bits, uniform secrets, errors of standard deviation 4.58. (For 128 bits of security at this N, the
+homomorphic encryption standard of Albrecht et al. 2018 lets q have 54 bits.) The sums of the secrets and of the
+errors over the certified set become known, so at least two parties of it must be honest, and the assumption is the
+one with such hints (Kim et al. 2023, "Toward practical lattice-based proof of knowledge from Hint-MLWE").
+"""
 
 from __future__ import annotations
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from itertools import count
-from math import comb, fsum
+from math import log, log1p
 from typing import NamedTuple
+
+import numpy as np
 
 from comity.protocols.secure_sum.errors import TermsError
 from comity.protocols.secure_sum.terms import MAX_COMMITTEE
 
 _GREATEST_PACKING = 32
+_LOG_FACTORIALS = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, MAX_COMMITTEE + 1)))])
 
 
 class Size(NamedTuple):
@@ -63,4 +66,7 @@ def consortium(n: int) -> Size:
 
 def _more_than(least: int, trials: int, chance: float) -> float:
     """The probability that more than `least` of `trials` events happen."""
-    return fsum(comb(trials, k) * chance**k * (1 - chance) ** (trials - k) for k in range(least + 1, trials + 1))
+    k = np.arange(least + 1, trials + 1)
+    ways = _LOG_FACTORIALS[trials] - _LOG_FACTORIALS[k] - _LOG_FACTORIALS[trials - k]
+    chance = min(max(chance, 1e-300), 1 - 1e-16)
+    return float(np.exp(ways + k * log(chance) + (trials - k) * log1p(-chance)).sum())
