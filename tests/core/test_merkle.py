@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comity.core.merkle import consistency_proof, extends, includes, inclusion_proof, leaf, root, root_of
+from comity.core.merkle import (
+    consistency_proof,
+    extends,
+    includes,
+    inclusion_proof,
+    inclusion_proofs,
+    leaf,
+    root,
+    root_of,
+)
 
 # The test vectors of Certificate Transparency: entries, and the root of each number of them.
 ENTRIES = [
@@ -69,6 +78,12 @@ def test_every_entry_has_a_proof_that_holds_for_it_alone(size: int, data: st.Dat
     for other in range(size):
         if other != index:
             assert not includes(tree, size, other, entries(size)[index], proof)
+
+
+@given(st.integers(0, 40))
+def test_all_proofs_at_once_are_the_same_as_one_by_one(size: int) -> None:
+    leaves = [leaf(bytes([entry])) for entry in range(size)]
+    assert inclusion_proofs(leaves) == tuple(inclusion_proof(leaves, index) for index in range(size))
 
 
 @given(SIZES, st.data())

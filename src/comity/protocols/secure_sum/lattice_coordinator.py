@@ -41,7 +41,7 @@ from comity.protocols.secure_sum.schema import (
     Upload,
     announced,
     combined,
-    delivery,
+    deliveries,
     summed_share,
 )
 from comity.protocols.secure_sum.shares_check import judge
@@ -52,6 +52,7 @@ from comity.protocols.secure_sum.terms import Floors, Terms
 @dataclass(frozen=True)
 class _Stored:
     upload: Upload
+    deliveries: tuple[Delivery, ...]
     vector: Source
 
 
@@ -102,7 +103,7 @@ class LatticeCoordinator:
         if checked_digest(_below_q(vector(), place), self.terms.length) != upload.vector:
             raise UploadError("the vector is not the one that was signed", where=place, mend="send it again")
         add_elements(self._sum, vector())
-        self._stored[upload.party] = _Stored(upload, vector)
+        self._stored[upload.party] = _Stored(upload, deliveries(upload), vector)
 
     def close(self) -> Challenge:
         """No party joins any more: what the members are to answer for. Raises `AbortError` below n_min parties."""
@@ -117,7 +118,7 @@ class LatticeCoordinator:
     def deliveries(self, member: int) -> Iterator[Delivery]:
         """What the member at `member` gets before the challenge, party by party."""
         self._due(Step.CHECKING)
-        return (delivery(self._stored[party].upload, member) for party in sorted(self._stored))
+        return (self._stored[party].deliveries[member] for party in sorted(self._stored))
 
     def combined(self, said: Combinations) -> None:
         """A member's word on its shares. Raises `AnswerError` where it is not its word."""

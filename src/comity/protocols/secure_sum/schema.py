@@ -61,6 +61,7 @@ __all__ = [
     "announced",
     "answered",
     "combined",
+    "deliveries",
     "delivery",
     "found",
     "list_digest",
@@ -231,16 +232,16 @@ def summed_share(context: bytes, chosen: bytes, member: int, share: bytes) -> by
 
 def delivery(upload: Upload, member: int) -> Delivery:
     """What the helper or member at `member` gets of an upload."""
+    return deliveries(upload)[member]
+
+
+def deliveries(upload: Upload) -> tuple[Delivery, ...]:
+    """What each helper or member gets of an upload, in their order."""
     leaves = [merkle.leaf(box) for box in upload.boxes]
-    return Delivery(
-        upload.context,
-        upload.party,
-        upload.vector,
-        upload.commitments,
-        upload.boxes[member],
-        merkle.inclusion_proof(leaves, member),
-        merkle.root_of(leaves),
-        upload.signature,
+    root = merkle.root_of(leaves)
+    return tuple(
+        Delivery(upload.context, upload.party, upload.vector, upload.commitments, box, proof, root, upload.signature)
+        for box, proof in zip(upload.boxes, merkle.inclusion_proofs(leaves), strict=True)
     )
 
 
