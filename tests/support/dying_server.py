@@ -27,7 +27,7 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from comity.server.config import read
 from comity.server.process import serve
-from comity.store import blobs
+from comity.store import drafts
 
 When = Literal["before", "after"]
 
@@ -69,7 +69,7 @@ class Fate:
 def arm(fate: Fate) -> None:
     """From now on every write of this process is one to die at."""
     commit: Callable[[Any, Any], None] = DefaultDialect.do_commit
-    move = blobs.move_file
+    move = drafts.move_file
 
     @event.listens_for(Engine, "begin")
     def began(connection: Any) -> None:
@@ -96,7 +96,7 @@ def arm(fate: Fate) -> None:
         fate.meet(name, "after")
 
     DefaultDialect.do_commit = committed
-    blobs.move_file = moved
+    drafts.move_file = moved
 
 
 def _statement(clause: Any, values: Any) -> tuple[int, str, str]:
