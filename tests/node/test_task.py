@@ -110,7 +110,8 @@ async def deployed(homes: list[NodeHome], job: Job, source: str) -> np.ndarray[A
                 memory[assign.party] = result.memory.rename(home.memory / RUN / f"{assign.lease}.safetensors")
             collecting.accept(assign.party, Answer(received(result, assign), 0), 1.0)
             coordinator.handle(Contributed(0.0, assign.party, assign.lease))
-        state = job.program.update(state, collecting.aggregate(len(homes)))
+        aggregate, _ = collecting.aggregate({}, len(homes))
+        state = job.program.update(state, aggregate)
         effects = coordinator.handle(Aggregated(0.0, round))
     for _, executor in parties.values():
         await executor.close()
